@@ -1,0 +1,84 @@
+package release
+
+import "time"
+
+// Switch asks a host to serve To where it serves From: a compare and swap. Token is the deploy's fencing token; a host
+// refuses a Switch whose token is smaller than the largest it has seen.
+type Switch struct {
+	From  ID     `json:"from"`
+	To    ID     `json:"to"`
+	Token uint64 `json:"token"`
+	Owner string `json:"owner,omitempty"` // the deploy that asks, for the host's own journal
+	// Emergency asks for the swap and restart at once, without waiting for requests in flight.
+	Emergency bool `json:"emergency,omitempty"`
+}
+
+// Outcome is how a host's last switch ended. The zero value means that it has not ended, or that nobody knows.
+type Outcome string
+
+// The outcomes a host writes into its own journal.
+const (
+	Unknown   Outcome = ""       // begun, not ended: it may have happened
+	ProvenNew Outcome = "new"    // the runtime proved To
+	ProvenOld Outcome = "old"    // the switch failed and the runtime proved From again
+	Broken    Outcome = "broken" // neither could be proven: the host must stay out of the pool
+)
+
+// Intent is a host's own record of the last thing that a deploy asked of it. It is fsynced before the act, so that any
+// deploy host can finish the work from the targets alone.
+type Intent struct {
+	Switch  Switch    `json:"switch"`
+	Outcome Outcome   `json:"outcome"`
+	Error   string    `json:"error,omitempty"` // why Outcome is not ProvenNew
+	Out     bool      `json:"out"`             // this host was taken out of the pool and not yet put back
+	Owner   string    `json:"owner,omitempty"` // the deploy that took it out
+	Token   uint64    `json:"token"`           // the largest fencing token seen
+	Claimer string    `json:"claimer,omitempty"`
+	At      time.Time `json:"at"`
+}
+
+// Proof is what a runtime says of itself, asked afresh: never remembered.
+type Proof struct {
+	// Release is the one release that every worker of every instance answered with; zero when they disagree, when
+	// nothing runs, or when the runtime's settings break the promise that code changes only with a restart.
+	Release ID `json:"release"`
+	// Reason says why Release is zero.
+	Reason string `json:"reason,omitempty"`
+	// Started is when the youngest instance began to run what it runs now (by opcode cache, not by process).
+	Started time.Time `json:"started"`
+	// Requests counts what the runtime answered since Started for others than the agent.
+	Requests  int64      `json:"requests"`
+	Instances []Instance `json:"instances,omitempty"`
+	// Nonce was written by the new runtime itself through its own error log right after it was proven; the gate reads
+	// it back through the log path to know that evidence arrives.
+	Nonce string `json:"nonce,omitempty"`
+}
+
+// Instance is one php-fpm master and its workers.
+type Instance struct {
+	Name     string            `json:"name"`
+	Master   int               `json:"master"`
+	Tick     uint64            `json:"tick"` // kernel start tick of the master; a USR2 reload keeps it
+	Started  time.Time         `json:"started"`
+	Workers  []Worker          `json:"workers,omitempty"`
+	Settings map[string]string `json:"settings,omitempty"` // effective php settings that matter to the proof
+	Strays   []int             `json:"strays,omitempty"`   // workers of this pool that belong to no living master
+}
+
+// Worker is one php-fpm child and the release it answered with.
+type Worker struct {
+	PID     int `json:"pid"`
+	Release ID  `json:"release"`
+}
+
+// Quiet is a host's own view of whether anything still reaches it.
+type Quiet struct {
+	Active  int           `json:"active"`  // requests being served now, the agent's own left out
+	Queued  int           `json:"queued"`  // connections waiting in the sockets' backlogs, by the kernel's word
+	Outside int64         `json:"outside"` // requests from outside seen in the last Window
+	Window  time.Duration `json:"window"`
+	Last    string        `json:"last,omitempty"` // the last outside request's URI, to say who still comes
+}
+
+// Calm reports whether nothing is served, nothing waits and nobody came during the window.
+func (q Quiet) Calm() bool { return q.Active == 0 && q.Queued == 0 && q.Outside == 0 }
