@@ -1,0 +1,151 @@
+package journal
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Outline is the Data of a Begin record: the plan as people see it.
+type Outline struct {
+	Message string  `json:"message,omitempty"`
+	User    string  `json:"user,omitempty"`
+	Host    string  `json:"host,omitempty"` // the deploy host
+	Back    bool    `json:"back,omitempty"` // a rollback to an older release
+	Phases  []Group `json:"phases"`
+}
+
+// Group is one phase of an Outline.
+type Group struct {
+	Name    string   `json:"name"`
+	Targets []string `json:"targets"`
+	GateOff string   `json:"gate_off,omitempty"` // why the phase has no gate
+}
+
+// Deploy is one journal in short.
+type Deploy struct {
+	Name    string
+	Path    string
+	Outline Outline
+	Began   time.Time
+	Ended   time.Time // of the last End; zero while there is none
+	From    string    // proven on every target before anything changed; empty when that was not reached
+	To      string
+	How     string // one of the words of an End, or empty: it runs, or died
+	Text    string // of the last End
+	Failed  bool   // a gate failed To
+	Changed bool   // an activation was intended
+	Err     error  // why the journal could not be read to its end
+}
+
+// Unfinished reports whether the deploy died or left targets behind that `resume` shall bring back to one release.
+func (d Deploy) Unfinished() bool {
+	return d.Err == nil && !d.Began.IsZero() && (d.How == "" || d.How == Inconsistent)
+}
+
+// Summary reads the journal at path. What could not be read is told by Err.
+func Summary(path string) Deploy {
+	d := Deploy{Name: strings.TrimSuffix(filepath.Base(path), suffix), Path: path}
+	for r, err := range Read(path) {
+		if err != nil {
+			d.Err = err
+			return d
+		}
+		d.take(r)
+	}
+	return d
+}
+
+func (d *Deploy) take(r Record) {
+	switch {
+	case r.Kind == Begin:
+		d.Began, d.From, d.To = r.At, r.From, r.To
+		d.Err = json.Unmarshal(r.Data, &d.Outline)
+	case r.Kind == Done && r.Act == Preflight && r.From != "":
+		d.From = r.From
+	case r.Kind == Ruled && r.Verdict == "fail":
+		d.Failed = true
+	case r.Kind == Intent && r.Act == Activate:
+		d.Changed = true
+	case r.Kind == End:
+		d.How, d.Text, d.Ended = r.Verdict, r.Text, r.At
+	}
+	if r.Kind != End && d.How != "" && r.Kind != Note { // taken up again
+		d.How, d.Text, d.Ended = "", "", time.Time{}
+	}
+}
+
+// List returns the deploys whose journals are in dir, newest first. A directory that is not there has none.
+func List(dir string) ([]Deploy, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("list journals: %w", err)
+	}
+	var ds []Deploy
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), suffix)
+		if ok && e.Type().IsRegular() && checkDeploy(name) == nil {
+			ds = append(ds, Summary(filepath.Join(dir, e.Name())))
+		}
+	}
+	slices.SortFunc(ds, func(a, b Deploy) int {
+		if c := b.Began.Compare(a.Began); c != 0 {
+			return c
+		}
+		return strings.Compare(b.Name, a.Name)
+	})
+	return ds, nil
+}
+
+// Latest returns the newest deploy that began, and false when there is none.
+func Latest(dir string) (Deploy, bool, error) {
+	ds, err := List(dir)
+	for _, d := range ds {
+		if !d.Began.IsZero() {
+			return d, true, err
+		}
+	}
+	return Deploy{}, false, err
+}
+
+// Unfinished returns the newest deploy when `resume` has something to do for it. An older one that died is none: the
+// newer began on a fleet that was on one release.
+func Unfinished(dir string) (Deploy, bool, error) {
+	ds, err := List(dir)
+	for _, d := range ds {
+		if !d.Unfinished() && d.Err == nil && !d.Changed && d.How != Deployed {
+			continue // it never changed anything, so it does not stand before an older one
+		}
+		return d, d.Unfinished(), errors.Join(err, d.Err)
+	}
+	return Deploy{}, false, err
+}
+
+// LastGood returns the release to go back to from current: the newest that a deploy of ds (newest first) left proven on
+// every target, or began on, and that is not current, was never failed by a gate, and was never itself left by a rollback.
+func LastGood(ds []Deploy, current string) (release string, ok bool) {
+	bad := map[string]bool{"": true, current: true}
+	for _, d := range ds {
+		if d.Failed {
+			bad[d.To] = true
+		}
+		if d.Outline.Back && d.Changed {
+			bad[d.From] = true
+		}
+	}
+	for _, d := range ds {
+		if d.How == Deployed && !bad[d.To] {
+			return d.To, true
+		}
+		if d.Changed && !bad[d.From] {
+			return d.From, true
+		}
+	}
+	return "", false
+}
