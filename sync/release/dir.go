@@ -42,5 +42,5 @@ type Delta struct {
 	Base, Next ID
 	Put        []Change
 	Remove     []Change // Entry is what is removed
-	Dirs       []Sum    // directory objects of Next that Base does not have
+	Dirs       []Sum    // directory objects of Next that Base did not show on the way; a few more than needed, never less
 }
