@@ -1,0 +1,257 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"scap/sync/release"
+	"scap/targets"
+)
+
+// foundOut is appended to the owner in the host's journal when the host was already out by somebody else's hand before
+// the deploy came. It survives the deploy, so a resumed one knows as well that it must not repool the host.
+const foundOut = " (found it out of the pool)"
+
+// kept is the error of a switch that was refused before anything changed: the host serves what it served.
+type kept struct{ err error }
+
+func (k kept) Error() string        { return k.err.Error() + "; nothing was changed" }
+func (k kept) Unwrap() error        { return k.err }
+func (k kept) Is(target error) bool { return target == targets.ErrReturned }
+
+// job is one pool transaction.
+type job struct {
+	*Target
+	s      targets.Switch
+	act    func(context.Context, targets.Switch) error
+	before targets.State
+	out    bool // the host is out of the pool by a deploy's hand, and is to come back
+	alien  bool // the host was out by somebody else's hand and stays so
+}
+
+// Activate takes the host out of the pool, switches it, checks it and puts it back. A host that already proves s.To in
+// the pool is left alone; one that proves it out of the pool is checked and put back.
+func (t *Target) Activate(ctx context.Context, s targets.Switch) error {
+	unlock, err := t.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return t.transact(ctx, s, t.host.Activate)
+}
+
+func (t *Target) transact(ctx context.Context, s targets.Switch, act func(context.Context, targets.Switch) error) error {
+	st, err := t.State(ctx)
+	if err != nil {
+		return fmt.Errorf("activate %s: %w", s.To.Short(), err)
+	}
+	on, proven := st.Consistent()
+	proven = proven && on == s.To
+	if proven && !st.Intent.Out && st.Pooled != targets.PoolMixed && st.Pooled != targets.PoolUnknown {
+		return nil
+	}
+	j := &job{Target: t, s: s, act: act, before: st, out: st.Intent.Out}
+	if err := j.look(); err != nil {
+		return err
+	}
+	if !proven {
+		if !j.direct() {
+			if err := j.leave(ctx); err != nil {
+				return err
+			}
+		}
+		if err := j.change(ctx); err != nil {
+			return err
+		}
+	}
+	return j.finish(ctx)
+}
+
+// direct reports whether the switch happens under traffic.
+func (j *job) direct() bool { return j.o.Reload || j.o.Emergency || j.s.Emergency }
+
+// look decides from the state before whether the transaction may begin.
+func (j *job) look() error {
+	st := j.before
+	if st.Intent.Token > j.s.Token {
+		return fmt.Errorf("activate %s on %s: token %d, the host has seen %d: %w",
+			j.s.To.Short(), j.Name(), j.s.Token, st.Intent.Token, targets.ErrFenced)
+	}
+	if j.out {
+		j.alien = strings.HasSuffix(st.Intent.Owner, foundOut)
+		return nil
+	}
+	if j.direct() {
+		return nil
+	}
+	switch st.Pooled {
+	case targets.PoolUnknown, targets.PoolMixed:
+		return kept{fmt.Errorf("activate %s on %s: %s", j.s.To.Short(), j.Name(), strings.Join(st.Problems, "; "))}
+	case targets.PoolOut:
+		j.alien = true
+	}
+	return nil
+}
+
+// owner is what the host's journal says of who took it out.
+func (j *job) owner() string {
+	if j.alien {
+		return j.s.Owner + foundOut
+	}
+	return j.s.Owner
+}
+
+// change runs the host transaction and finds out how it ended. On a nil error the host proved s.To; on any other end it
+// is back in the pool on s.From (ErrReturned) or stays out (ErrOut).
+func (j *job) change(ctx context.Context) error {
+	err := j.swap(ctx, j.s, j.act)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, targets.ErrFenced):
+		return j.abandon(err)
+	case errors.Is(err, targets.ErrReturned):
+		if cerr := j.comeBack(ctx); cerr != nil {
+			return j.stayOut(ctx, fmt.Errorf("%w; and then: %w", err, cerr))
+		}
+		return err
+	}
+	return j.stayOut(ctx, err)
+}
+
+// swap calls act on a living context and, when its word is lost, asks the host until it knows: nil for s.To proven,
+// ErrReturned for s.From proven, ErrOut for neither.
+func (j *job) swap(ctx context.Context, s targets.Switch, act func(context.Context, targets.Switch) error) error {
+	err := func() error {
+		ctx, cancel := living(ctx, j.o.SwitchLimit)
+		defer cancel()
+		return act(ctx, s)
+	}()
+	if err == nil || errors.Is(err, targets.ErrReturned) || errors.Is(err, targets.ErrFenced) || errors.Is(err, targets.ErrOut) {
+		return err
+	}
+	err = fmt.Errorf("activate %s on %s: %w", s.To.Short(), j.Name(), err)
+	st, serr := j.settle(ctx, s)
+	if serr != nil {
+		return fmt.Errorf("%w; asked how it ended: %w: %w", err, serr, targets.ErrOut)
+	}
+	return j.judge(ctx, st, s, err)
+}
+
+// settle asks the host until it says how s ended, for SettleLimit. A host that still says "begun" then is returned as
+// it is: the process that switched it may have died.
+func (j *job) settle(ctx context.Context, s targets.Switch) (targets.State, error) {
+	ctx, cancel := living(ctx, j.o.SettleLimit)
+	defer cancel()
+	for {
+		st, err := j.host.State(ctx)
+		if err == nil && !underWay(st, s) {
+			return st, nil
+		}
+		if wait(ctx, j.o.Poll) != nil {
+			return st, err
+		}
+	}
+}
+
+// underWay reports whether the host's journal has s begun and not ended.
+func underWay(st targets.State, s targets.Switch) bool {
+	in := st.Intent
+	return in.Outcome == release.Unknown && in.Switch.Token == s.Token && in.Switch.From == s.From && in.Switch.To == s.To
+}
+
+// judge turns what the host says after a lost answer into an outcome; a host that is on neither release, or that never
+// ended its switch, gets one repair.
+func (j *job) judge(ctx context.Context, st targets.State, s targets.Switch, cause error) error {
+	on, ok := proves(st)
+	if ok && on == s.To && !underWay(st, s) {
+		return nil
+	}
+	if ok && on == s.From && !underWay(st, s) {
+		return fmt.Errorf("%w: %w", cause, targets.ErrReturned)
+	}
+	if s.From.IsZero() || s.From == s.To {
+		return fmt.Errorf("%w; it proves no release (%s): %w", cause, st.Reason, targets.ErrOut)
+	}
+	ctx, cancel := living(ctx, j.o.SwitchLimit)
+	defer cancel()
+	back := s
+	back.From, back.To = s.To, s.From
+	if err := j.host.Repair(ctx, back); err != nil {
+		if errors.Is(err, targets.ErrFenced) {
+			return err
+		}
+		return fmt.Errorf("%w; back to %s: %w: %w", cause, s.From.Short(), notReturned{err}, targets.ErrOut)
+	}
+	return fmt.Errorf("%w: %w", cause, targets.ErrReturned)
+}
+
+// proves is what disk and runtime agree on, whatever the last intent wanted.
+func proves(st targets.State) (release.ID, bool) {
+	return st.Disk, !st.Disk.IsZero() && st.Disk == st.Running
+}
+
+// finish checks a host that proves s.To and puts it back; a failure takes it back to s.From.
+func (j *job) finish(ctx context.Context) error {
+	err := j.check(ctx)
+	if err == nil {
+		err = j.comeBack(ctx)
+		if err == nil {
+			return nil
+		}
+		if errors.Is(err, targets.ErrFenced) {
+			return j.abandon(err)
+		}
+		// A balancer that does not answer says nothing against the release; only a red health check does.
+		if !errors.Is(err, errNotGreen) {
+			return j.stayOut(ctx, err)
+		}
+	}
+	return j.goBack(ctx, err)
+}
+
+func (j *job) check(ctx context.Context) error {
+	if j.o.Checks == nil {
+		return nil
+	}
+	ctx, cancel := living(ctx, j.o.ChecksLimit)
+	defer cancel()
+	if err := j.o.Checks(ctx, j.Name()); err != nil {
+		return fmt.Errorf("check %s on %s: %w", j.s.To.Short(), j.Name(), err)
+	}
+	return nil
+}
+
+// goBack switches the host from s.To to s.From because of cause and puts it back into the pool.
+func (j *job) goBack(ctx context.Context, cause error) error {
+	if j.s.From.IsZero() || j.s.From == j.s.To {
+		return j.stayOut(ctx, fmt.Errorf("%w; it has no earlier release to go back to", cause))
+	}
+	back := j.s
+	back.From, back.To = j.s.To, j.s.From
+	if !j.direct() {
+		// The host may have been in the pool for a moment.
+		live, cancel := living(ctx, 2*j.o.QuietLimit)
+		defer cancel()
+		if err := j.quiet(live); err != nil {
+			return j.stayOut(ctx, fmt.Errorf("%w; then, to go back to %s: %w", cause, back.To.Short(), err))
+		}
+	}
+	if err := j.swap(ctx, back, j.host.Activate); err != nil {
+		if errors.Is(err, targets.ErrFenced) {
+			return j.abandon(err)
+		}
+		return j.stayOut(ctx, fmt.Errorf("%w; back to %s: %w", cause, back.To.Short(), notReturned{err}))
+	}
+	if err := j.comeBack(ctx); err != nil {
+		return j.stayOut(ctx, fmt.Errorf("%w; it runs %s again, but: %w", cause, back.To.Short(), err))
+	}
+	return fmt.Errorf("%w: %w", cause, targets.ErrReturned)
+}
+
+// notReturned hides ErrReturned: a way back that was refused leaves the host on the release that failed.
+type notReturned struct{ err error }
+
+func (n notReturned) Error() string { return n.err.Error() }
