@@ -1,0 +1,109 @@
+package canary
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// said is a gate that always says the same, and counts its looks in its evidence.
+type said struct {
+	v   Verdict
+	err error
+}
+
+func (s said) Ready(context.Context) error { return s.err }
+
+func (s said) Judge(_ context.Context, _ Window, prior Evidence) (Ruling, error) {
+	if s.err != nil {
+		return Ruling{}, s.err
+	}
+	n := 0
+	_ = json.Unmarshal(prior, &n)
+	e, _ := json.Marshal(n + 1)
+	return Ruling{Verdict: s.v, Reason: "because " + s.v.String(), Evidence: e}, nil
+}
+
+func TestAll(t *testing.T) {
+	blind := errors.New("source is down")
+	tests := map[string]struct {
+		gates  []Gate
+		want   Verdict
+		reason string // what it begins with
+	}{
+		"none":               {nil, Hold, "no gate is configured"},
+		"pass":               {[]Gate{said{v: Pass}}, Pass, "because pass"},
+		"all pass":           {[]Gate{said{v: Pass}, said{v: Pass}}, Pass, "pass: because pass; pass"},
+		"one holds":          {[]Gate{said{v: Pass}, said{}, said{v: Pass}}, Hold, "hold: because hold; pass"},
+		"one fails":          {[]Gate{said{v: Pass}, said{}, said{v: Fail}}, Fail, "fail: because fail; pass: because pass; hold"},
+		"one cannot look":    {[]Gate{said{v: Pass}, said{err: blind}}, Hold, "hold: could not look: source is down"},
+		"blind and failing":  {[]Gate{said{err: blind}, said{v: Fail}}, Fail, "fail: because fail"},
+		"an unknown verdict": {[]Gate{said{v: 7}, said{v: Pass}}, Hold, "hold: "},
+		"nested":             {[]Gate{All(said{v: Pass}, said{v: Fail}), said{v: Pass}}, Fail, "fail: fail: because fail"},
+		"nested, empty":      {[]Gate{All(), said{v: Pass}}, Hold, "hold: no gate"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			r, err := All(tt.gates...).Judge(t.Context(), Window{}, nil)
+			if err != nil || r.Verdict != tt.want || !strings.HasPrefix(r.Reason, tt.reason) {
+				t.Errorf("%s %q %v, want %s %q", r.Verdict, r.Reason, err, tt.want, tt.reason)
+			}
+		})
+	}
+}
+
+func TestAllKeepsEvidenceApart(t *testing.T) {
+	g := All(said{v: Hold}, said{err: errors.New("down")}, said{v: Pass})
+	var e Evidence
+	for range 3 {
+		r, err := g.Judge(t.Context(), Window{}, e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The journal keeps evidence as JSON inside JSON.
+		b, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back struct{ Evidence Evidence }
+		if err := json.Unmarshal(b, &back); err != nil {
+			t.Fatal(err)
+		}
+		e = back.Evidence
+	}
+	if string(e) != "[3,null,3]" {
+		t.Errorf("evidence %s, want [3,null,3]", e)
+	}
+	r, err := All(said{v: Pass}).Judge(t.Context(), Window{}, e)
+	if err != nil || string(r.Evidence) != "[1]" {
+		t.Errorf("evidence of another list of gates was used: %s, %v", r.Evidence, err)
+	}
+}
+
+func TestAllReady(t *testing.T) {
+	one, two := errors.New("one"), errors.New("two")
+	err := All(said{err: one}, said{}, said{err: two}).Ready(t.Context())
+	if !errors.Is(err, one) || !errors.Is(err, two) {
+		t.Errorf("ready: %v", err)
+	}
+	if err := All(said{}).Ready(t.Context()); err != nil {
+		t.Errorf("ready: %v", err)
+	}
+	if All().Ready(t.Context()) == nil {
+		t.Error("no gates are ready")
+	}
+}
+
+func TestAllCancelled(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if r, err := All(said{v: Pass}).Judge(ctx, Window{}, nil); err == nil || r.Verdict == Pass {
+		t.Errorf("%s, %v", r.Verdict, err)
+	}
+}
