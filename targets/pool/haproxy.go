@@ -83,13 +83,11 @@ func validName(s string) bool {
 	if s == "" || len(s) > 255 {
 		return false
 	}
-	for i := range len(s) {
-		c := s[i]
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-_.:", c) >= 0) {
-			return false
-		}
+	foreign := func(r rune) bool {
+		letter := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
+		return !letter && !('0' <= r && r <= '9') && !strings.ContainsRune("-_.:", r)
 	}
-	return true
+	return !strings.ContainsFunc(s, foreign)
 }
 
 // Name returns what the configuration calls this balancer.
@@ -209,8 +207,8 @@ func (h *HAProxy) command(ctx context.Context, line string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("reach its admin socket: %w", err)
 	}
-	defer conn.Close()                                      //nolint:errcheck // nothing was written that Close could lose
-	stop := context.AfterFunc(ctx, func() { conn.Close() }) //nolint:errcheck // it only ends the read below
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	if _, err := io.WriteString(conn, line+"\n"); err != nil {
 		return "", fmt.Errorf("%s: %w", line, because(ctx, err))

@@ -101,8 +101,9 @@ func (r *row) readState(answer string) error {
 
 // readStat reads the server's row in an answer to "show stat", by the names in its header.
 func (r *row) readStat(answer string) error {
-	head, body, ok := strings.Cut(answer, "\n")
-	if head, ok = strings.CutPrefix(head, "# "); !ok {
+	first, body, _ := strings.Cut(answer, "\n")
+	head, ok := strings.CutPrefix(first, "# ")
+	if !ok {
 		return fmt.Errorf("%s/%s: haproxy says %q: %w", r.backend, r.server, cut(strings.TrimSpace(answer)), errNoSuchServer)
 	}
 	col := map[string]int{}
