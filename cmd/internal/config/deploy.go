@@ -1,0 +1,37 @@
+package config
+
+import (
+	"strings"
+	"time"
+)
+
+// Deploy is what belongs to the deploy host.
+type Deploy struct {
+	StageDir     string        `yaml:"stage_dir"`     // the staged tree
+	DeployDir    string        `yaml:"deploy_dir"`    // the deploy host's store, journal and lock
+	Excludes     []string      `yaml:"excludes"`      // what of the staged tree is never deployed
+	KeepReleases int           `yaml:"keep_releases"` // good releases kept on every host
+	KeepFor      time.Duration `yaml:"keep_for"`      // and all good ones younger than this
+	StageTimeout time.Duration `yaml:"stage_timeout"` // for staging on one host
+}
+
+func (s *section) deploy() Deploy {
+	d := Deploy{
+		StageDir:     s.text("stage_dir", "/srv/mediawiki-staging", isTree),
+		DeployDir:    s.text("deploy_dir", "/srv/deployment/scap", isTree),
+		Excludes:     s.texts("excludes", []string{".git", ".svn", "*.swp", "*~"}, isPattern),
+		KeepReleases: s.integer("keep_releases", 5, 2, 1000),
+		KeepFor:      s.duration("keep_for", 24*time.Hour, 0, 365*24*time.Hour),
+		StageTimeout: s.duration("stage_timeout", 15*time.Minute, time.Second, 24*time.Hour),
+	}
+	if within(d.DeployDir, d.StageDir) || within(d.StageDir, d.DeployDir) {
+		s.r.wrong(s.keyNode("deploy_dir"), "deploy.deploy_dir %s and deploy.stage_dir %s lie in each other: a release would hold the store", d.DeployDir, d.StageDir)
+	}
+	s.close()
+	return d
+}
+
+// within reports whether path is dir or lies below it. Both are clean and absolute.
+func within(path, dir string) bool {
+	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
+}

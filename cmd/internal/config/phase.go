@@ -1,0 +1,131 @@
+package config
+
+import (
+	"fmt"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Phase is one step of a deploy: the hosts that get the release together, and what must hold before the next phase.
+type Phase struct {
+	Name        string        `yaml:"name"`
+	Groups      []string      `yaml:"groups"`
+	Width       Width         `yaml:"width"`        // hosts that change at a time
+	MaxFailures Budget        `yaml:"max_failures"` // hosts that may fail, and go back, before the phase fails
+	Timeout     time.Duration `yaml:"timeout"`      // for one host, from drain to pool
+	Capacity    Percent       `yaml:"capacity"`     // of each pool that must be serving while hosts are out
+	Confirm     bool          `yaml:"confirm"`      // ask the deployer before the next phase
+	Bake        time.Duration `yaml:"bake"`         // wait after the last host before the gate may pass
+	Gate        *Gate         `yaml:"gate" show:"none"`
+
+	// Hosts are those deployed in this phase: of its groups, those that no earlier phase has. Resolved, not written.
+	Hosts []Host `yaml:"-"`
+}
+
+// Host is a host and the group whose settings it has.
+type Host struct {
+	Name  string
+	Group string
+}
+
+// Gate is what must be seen after a phase. Nil is no gate.
+type Gate struct {
+	Probes         string        `yaml:"probes,omitempty"`          // a YAML file of HTTP probes; empty: none
+	ErrorThreshold int           `yaml:"error_threshold,omitempty"` // distinct failing requests in the logs that fail the phase; 0: logs are not judged
+	MinRequests    int           `yaml:"min_requests,omitempty"`    // served by the new release, else it holds
+	MaxWait        time.Duration `yaml:"max_wait"`                  // then a hold is asked about; unattended it rolls back
+	Tick           time.Duration `yaml:"tick"`                      // between looks
+}
+
+// phases reads the list. Whether groups are used well is looked at by resolve.
+func (s *section) phases(key string, groups []Group) []Phase {
+	known := make([]string, len(groups))
+	for i, g := range groups {
+		known[i] = g.Name
+	}
+	items, ok := s.items(key)
+	if ok && len(items) == 0 {
+		s.r.wrong(s.values[key], "phases is empty: nothing would be deployed")
+	}
+	if len(items) > maxNames {
+		s.r.wrong(items[maxNames], "phases: more than %d", maxNames)
+		items = items[:maxNames]
+	}
+	list, names := []Phase{}, map[string]bool{}
+	for i, n := range items {
+		sub := s.r.section(n, nil, fmt.Sprintf("%s[%d]", s.path(key), i))
+		p := sub.phase(known)
+		if names[p.Name] && p.Name != "" {
+			s.r.wrong(sub.values["name"], "%s: another phase has the name %s", sub.name, p.Name)
+		}
+		names[p.Name] = true
+		list = append(list, p)
+	}
+	return list
+}
+
+func (s *section) phase(groups []string) Phase {
+	s.missing("name", "a word for this phase, such as canaries")
+	s.missing("groups", "the groups that get the release in this phase")
+	s.missing("gate", "what must be seen before the next phase; say gate: none if nothing")
+	p := Phase{
+		Name:        s.text("name", "", isWord),
+		Groups:      s.texts("groups", nil, isWord),
+		Width:       s.width("width", Width{Count: 1}),
+		MaxFailures: s.budget("max_failures", Budget{}),
+		Timeout:     s.duration("timeout", 5*time.Minute, time.Second, 24*time.Hour),
+		Capacity:    s.percent("capacity", 50),
+		Confirm:     s.truth("confirm", false),
+		Bake:        s.duration("bake", 0, 0, 24*time.Hour),
+		Gate:        s.gate("gate"),
+	}
+	if n := s.values["groups"]; n != nil && n.Kind == yaml.SequenceNode {
+		if len(n.Content) == 0 {
+			s.r.wrong(n, "%s is empty", s.path("groups"))
+		}
+		for _, item := range n.Content {
+			if item.Kind == yaml.ScalarNode && isWord(item.Value) == "" && !contains(groups, item.Value) {
+				s.r.unlike(item, nearest(item.Value, groups), "%s: there is no group %q", s.path("groups"), item.Value)
+			}
+		}
+	}
+	s.close()
+	return p
+}
+
+func contains(list []string, text string) bool {
+	for _, x := range list {
+		if x == text {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *section) gate(key string) *Gate {
+	n := s.get(key)
+	if n == nil || isNone(n) {
+		return nil
+	}
+	sub := s.sub(key)
+	g := &Gate{
+		Probes:         sub.text("probes", "", isPath),
+		ErrorThreshold: sub.integer("error_threshold", 0, 1, 1000000),
+		MaxWait:        sub.duration("max_wait", 10*time.Minute, time.Second, 24*time.Hour),
+		Tick:           sub.duration("tick", 5*time.Second, 100*time.Millisecond, 10*time.Minute),
+	}
+	if sub.has("error_threshold") {
+		g.MinRequests = sub.integer("min_requests", 100, 1, 100000000)
+	} else if sub.integer("min_requests", 0, 1, 100000000); sub.has("min_requests") {
+		sub.r.wrong(sub.keyNode("min_requests"), "%s goes with error_threshold: without it requests are not counted", sub.path("min_requests"))
+	}
+	if n.Kind == yaml.MappingNode && !sub.has("probes") && !sub.has("error_threshold") {
+		sub.r.wrong(n, "%s has neither probes nor error_threshold: it could never pass; say gate: none if nothing shall be looked at", sub.name)
+	}
+	if g.Tick > g.MaxWait {
+		sub.r.wrong(sub.place, "%s: tick %s is longer than max_wait %s", sub.name, FormatDuration(g.Tick), FormatDuration(g.MaxWait))
+	}
+	sub.close()
+	return g
+}

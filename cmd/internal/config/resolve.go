@@ -1,0 +1,106 @@
+package config
+
+import (
+	"go.yaml.in/yaml/v3"
+)
+
+// resolve gives every host its phase and looks at what only the whole can show: hosts that nobody deploys, balancers that
+// nobody has, gates without logs, phases that would take too many out.
+func (r *reader) resolve(c *Config, root *section) {
+	phases := root.values["phases"]
+	place := func(i int, key string) *yaml.Node {
+		if phases == nil || phases.Kind != yaml.SequenceNode || i >= len(phases.Content) {
+			return nil
+		}
+		n := phases.Content[i]
+		for j := 0; n.Kind == yaml.MappingNode && j+1 < len(n.Content); j += 2 {
+			if n.Content[j].Value == key {
+				return n.Content[j+1]
+			}
+		}
+		return n
+	}
+	taken, used := map[string]string{}, map[string]string{}
+	for i := range c.Phases {
+		p := &c.Phases[i]
+		p.Hosts = []Host{}
+		listed := 0
+		for _, name := range p.Groups {
+			g := c.Group(name)
+			if g == nil {
+				continue // said already
+			}
+			if first := used[name]; first != "" && first != p.Name {
+				r.wrong(place(i, "groups"), "phases[%d].groups: group %s is in phase %s already", i, name, first)
+			}
+			used[name] = p.Name
+			listed += len(g.Hosts)
+			for _, h := range g.Hosts {
+				if taken[h] == "" {
+					taken[h] = p.Name
+					p.Hosts = append(p.Hosts, Host{Name: h, Group: name})
+				}
+			}
+			if p.Gate != nil && p.Gate.ErrorThreshold > 0 && (len(g.Logs) == 0 || len(g.FPM) == 0) {
+				r.wrong(place(i, "gate"), "phases[%d].gate: error_threshold judges logs, and group %s has no %s", i, name, lacking(g))
+			}
+		}
+		if listed > 0 && len(p.Hosts) == 0 {
+			r.wrong(place(i, "groups"), "phases[%d]: earlier phases have all hosts of its groups: nothing is left to deploy", i)
+		}
+	}
+	for _, g := range c.Groups {
+		if used[g.Name] == "" {
+			r.wrong(root.placeOf("groups", g.Name), "group %s is in no phase: its hosts would never be deployed", g.Name)
+		}
+	}
+	for _, b := range c.Balancers {
+		if !c.uses(b.Name) {
+			r.wrong(root.placeOf("balancers", b.Name), "balancer %s is named by no group", b.Name)
+		}
+	}
+	for i := range c.Phases {
+		r.capacity(c, i, place(i, "width"))
+	}
+}
+
+func lacking(g *Group) string {
+	if len(g.FPM) == 0 {
+		return "php_fpm"
+	}
+	return "logs"
+}
+
+func (c *Config) uses(balancer string) bool {
+	for _, g := range c.Groups {
+		if contains(g.Balancers, balancer) {
+			return true
+		}
+	}
+	return false
+}
+
+// capacity refuses a phase that by its width alone breaks its capacity in one of the pools.
+func (r *reader) capacity(c *Config, i int, at *yaml.Node) {
+	p := &c.Phases[i]
+	for _, b := range c.Balancers {
+		here, pool := 0, 0
+		for j := range c.Phases {
+			for _, h := range c.Phases[j].Hosts {
+				g := c.Group(h.Group)
+				if !contains(g.Balancers, b.Name) {
+					continue
+				}
+				pool++
+				if j == i && g.Strategy == Drain {
+					here++
+				}
+			}
+		}
+		out := min(p.Width.Of(len(p.Hosts)), here)
+		if out > 0 && (pool-out)*100 < pool*int(p.Capacity) {
+			r.wrong(at, "phases[%d]: width %s takes %d of the %d hosts behind %s out at a time, which leaves %d%%; capacity demands %s",
+				i, p.Width, out, pool, b.Name, (pool-out)*100/pool, p.Capacity)
+		}
+	}
+}

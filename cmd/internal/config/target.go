@@ -1,0 +1,206 @@
+package config
+
+import (
+	"fmt"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// Layout says by which paths PHP reads a release.
+type Layout string
+
+// The layouts.
+const (
+	Realpath Layout = "realpath" // every path is resolved before PHP sees it: nothing goes through the link
+	Absolute Layout = "absolute" // some code names the served path: a link swap and the runtime must change as one
+)
+
+// Strategy says how a host changes over.
+type Strategy string
+
+// The strategies.
+const (
+	Drain  Strategy = "drain"  // out of the pool, quit, swap, start, prove, back
+	Reload Strategy = "reload" // swap and SIGUSR2 at once while pooled; only in the Realpath layout
+)
+
+// The formats of logs.
+const (
+	MediaWikiJSON = "mediawiki-json"
+	Nginx         = "nginx"
+	PHPFPM        = "php-fpm"
+)
+
+// Target is what is the same for all hosts of a group.
+type Target struct {
+	Root       string   `yaml:"root"`        // the host's store: releases, current, its own journal
+	Served     string   `yaml:"served"`      // a permanent link to Root/current
+	HealthFlag string   `yaml:"health_flag"` // exists while the host is out; the web server's health check fails by it
+	Layout     Layout   `yaml:"layout"`
+	Strategy   Strategy `yaml:"strategy"`
+	FPM        []FPM    `yaml:"php_fpm" show:"none"`   // empty: a maintenance host
+	Balancers  []string `yaml:"balancers" show:"none"` // names; empty: nobody has to be told, the host itself must go quiet
+	WarmUp     WarmUp   `yaml:"warm_up"`
+	Limits     Limits   `yaml:"limits"`
+	Logs       []Log    `yaml:"logs"`
+}
+
+// WarmUp is what a restarted host is asked through its own web server before users come.
+type WarmUp struct {
+	Web          string    `yaml:"web"`                     // http://host:port of the host's own web server, seen from the host
+	MarkerHeader string    `yaml:"marker_header,omitempty"` // a response header that names the release; empty: not looked at
+	Parallel     int       `yaml:"parallel"`                // requests at a time, so that all workers get some
+	Requests     []Request `yaml:"requests"`
+}
+
+// Request is one warm-up request.
+type Request struct {
+	Path   string `yaml:"path"`
+	Host   string `yaml:"host"` // Host header
+	Status int    `yaml:"status"`
+}
+
+// Limits bound each step on a host.
+type Limits struct {
+	Quit         time.Duration `yaml:"quit"`  // from SIGQUIT until no process is left
+	Start        time.Duration `yaml:"start"` // until ping answers
+	WarmUp       time.Duration `yaml:"warm_up"`
+	Prove        time.Duration `yaml:"prove"`         // until every worker has named its release
+	QuietWindow  time.Duration `yaml:"quiet_window"`  // so long nobody may have come
+	QuietTimeout time.Duration `yaml:"quiet_timeout"` // else the drain is taken back
+	Healthy      time.Duration `yaml:"healthy"`       // until the balancers' own checks are green
+}
+
+// Log is a log file on the host.
+type Log struct {
+	Path   string `yaml:"path"`
+	Format string `yaml:"format"` // MediaWikiJSON, Nginx or PHPFPM
+}
+
+// target reads the keys of a Target in s; those that are not there are as in base.
+func (s *section) target(base Target, balancers []string) Target {
+	t := base
+	t.Root = s.text("root", base.Root, isTree)
+	t.Served = s.text("served", base.Served, isTree)
+	t.HealthFlag = s.text("health_flag", base.HealthFlag, isPath)
+	t.Layout = Layout(s.one("layout", string(base.Layout), string(Realpath), string(Absolute)))
+	t.Strategy = Strategy(s.one("strategy", string(base.Strategy), string(Drain), string(Reload)))
+	if fpm := s.fpms("php_fpm"); fpm != nil {
+		t.FPM = fpm
+	}
+	if names := s.references("balancers", balancers); names != nil {
+		t.Balancers = names
+	}
+	t.WarmUp = s.warmUp(base.WarmUp)
+	t.Limits = s.limits(base.Limits)
+	if _, ok := s.values["logs"]; ok {
+		t.Logs = s.logs()
+	} else {
+		s.get("logs")
+	}
+	return t
+}
+
+// base is the Target of a file that says nothing.
+func baseTarget() Target {
+	return Target{
+		Root: "/srv/mediawiki-releases", Served: "/srv/mediawiki",
+		Layout: Absolute, Strategy: Drain,
+		WarmUp: WarmUp{Web: "http://127.0.0.1:80", Parallel: 4, Requests: []Request{}},
+		Limits: Limits{
+			Start: 20 * time.Second, WarmUp: time.Minute, Prove: 20 * time.Second,
+			QuietWindow: time.Second, QuietTimeout: 30 * time.Second, Healthy: 10 * time.Second,
+		},
+		Logs: []Log{},
+	}
+}
+
+// references reads a list of names that must be known, or none: nil when key is not given, empty when it is none.
+func (s *section) references(key string, known []string) []string {
+	n := s.get(key)
+	if n == nil {
+		return nil
+	}
+	if isNone(n) {
+		return []string{}
+	}
+	if n.Kind != yaml.SequenceNode || len(n.Content) == 0 {
+		s.r.wrong(n, "%s: want a list of names or the word none, have %s", s.path(key), kindOf(n))
+		return []string{}
+	}
+	names := s.texts(key, []string{})
+	for _, item := range n.Content {
+		found := item.Kind != yaml.ScalarNode
+		for _, k := range known {
+			found = found || k == item.Value
+		}
+		if !found {
+			s.r.unlike(item, nearest(item.Value, known), "%s: there is no %q under %s", s.path(key), clip(item.Value), key)
+		}
+	}
+	return names
+}
+
+func (s *section) warmUp(base WarmUp) WarmUp {
+	sub := s.sub("warm_up")
+	w := WarmUp{
+		Web:          sub.text("web", base.Web, isWeb),
+		MarkerHeader: sub.text("marker_header", base.MarkerHeader, isHeader),
+		Parallel:     sub.integer("parallel", base.Parallel, 1, 64),
+		Requests:     base.Requests,
+	}
+	if items, ok := sub.items("requests"); ok {
+		w.Requests = []Request{}
+		for i, n := range items {
+			q := sub.r.section(n, nil, fmt.Sprintf("%s[%d]", sub.path("requests"), i))
+			q.missing("path", "what to ask for, such as /wiki/Main_Page")
+			q.missing("host", "the Host header, such as en.wikipedia.org")
+			w.Requests = append(w.Requests, Request{
+				Path: q.text("path", "", isURLPath), Host: q.text("host", "", isHostHeader), Status: q.integer("status", 200, 100, 599),
+			})
+			q.close()
+		}
+	}
+	sub.close()
+	return w
+}
+
+func (s *section) limits(base Limits) Limits {
+	sub := s.sub("limits")
+	const low, high = 100 * time.Millisecond, time.Hour
+	l := Limits{
+		Quit:         sub.duration("quit", base.Quit, low, high),
+		Start:        sub.duration("start", base.Start, low, high),
+		WarmUp:       sub.duration("warm_up", base.WarmUp, low, high),
+		Prove:        sub.duration("prove", base.Prove, low, high),
+		QuietWindow:  sub.duration("quiet_window", base.QuietWindow, low, time.Minute),
+		QuietTimeout: sub.duration("quiet_timeout", base.QuietTimeout, low, high),
+		Healthy:      sub.duration("healthy", base.Healthy, low, high),
+	}
+	if l.QuietTimeout < l.QuietWindow && (sub.has("quiet_timeout") || sub.has("quiet_window")) {
+		s.r.wrong(sub.place, "%s: quiet_timeout %s is shorter than quiet_window %s: no host could ever be quiet",
+			sub.name, FormatDuration(l.QuietTimeout), FormatDuration(l.QuietWindow))
+	}
+	sub.close()
+	return l
+}
+
+func (s *section) logs() []Log {
+	list := []Log{}
+	items, _ := s.items("logs")
+	seen := map[string]bool{}
+	for i, n := range items {
+		q := s.r.section(n, nil, fmt.Sprintf("%s[%d]", s.path("logs"), i))
+		q.missing("path", "the log file on the host")
+		q.missing("format", "mediawiki-json, nginx or php-fpm")
+		l := Log{Path: q.text("path", "", isPath), Format: q.one("format", "", MediaWikiJSON, Nginx, PHPFPM)}
+		if l.Path != "" && seen[l.Path] {
+			s.r.wrong(q.values["path"], "%s: %s is given twice: its errors would count twice", q.name, l.Path)
+		}
+		seen[l.Path] = true
+		list = append(list, l)
+		q.close()
+	}
+	return list
+}
