@@ -55,7 +55,7 @@ func records(r io.Reader) iter.Seq2[Record, error] {
 		s := newScanner(r)
 		for {
 			rec, err := s.next()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				return
 			}
 			if !yield(rec, err) || err != nil {
@@ -87,7 +87,7 @@ func (s *scanner) next() (Record, error) {
 		return rec, nil
 	}
 	// Each record was on the disk before the next was begun, so only the last line can be torn.
-	if _, err := s.in.Peek(1); err == io.EOF {
+	if _, err := s.in.Peek(1); errors.Is(err, io.EOF) {
 		return Record{}, io.EOF
 	} else if err != nil {
 		return Record{}, err
@@ -126,8 +126,8 @@ func (s *scanner) line() (line []byte, whole bool, err error) {
 		switch {
 		case err == nil:
 			return bytes.TrimSuffix(line, []byte("\n")), !long, nil
-		case err == bufio.ErrBufferFull:
-		case err == io.EOF && (len(line) > 0 || long):
+		case errors.Is(err, bufio.ErrBufferFull):
+		case errors.Is(err, io.EOF) && (len(line) > 0 || long):
 			return line, false, nil
 		default:
 			return nil, false, err
@@ -143,7 +143,7 @@ func parse(line []byte) (Record, error) {
 	if err := d.Decode(&r); err != nil {
 		return Record{}, err
 	}
-	if _, err := d.Token(); err != io.EOF {
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return Record{}, errors.New("more than one value on the line")
 	}
 	switch {

@@ -112,7 +112,7 @@ func (w *Writer) takeUp() error {
 	s := newScanner(w.file)
 	for {
 		_, err := s.next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

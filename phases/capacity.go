@@ -1,0 +1,199 @@
+package phases
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"scap/phases/journal"
+	"scap/targets"
+)
+
+// ErrCapacity means that taking one more target out would leave a pool with fewer serving than it needs.
+var ErrCapacity = errors.New("too few targets serve to take one more out")
+
+// pause is how long to wait before looking again.
+const pause = 2 * time.Second
+
+// capacity knows, for one look at the fleet, how many more serving targets may go out.
+type capacity struct {
+	well  map[string]bool // serves well: counts, and costs when taken out
+	pools []Pool
+	left  []int // by pool
+}
+
+// look asks those of ts and all members of their pools. An error or silence is a target that does not serve.
+func (d *run) look(ctx context.Context, ts []targets.Target) (map[string]Seen, *capacity) {
+	ask := slices.Clone(ts)
+	c := &capacity{well: map[string]bool{}}
+	for _, pool := range d.p.Pools {
+		if !slices.ContainsFunc(ts, func(t targets.Target) bool { return slices.Contains(pool.Targets, t.Name()) }) {
+			continue
+		}
+		c.pools = append(c.pools, pool)
+		for _, name := range pool.Targets {
+			if t, ok := d.target(name); ok && !slices.ContainsFunc(ask, func(a targets.Target) bool { return a.Name() == name }) {
+				ask = append(ask, t)
+			}
+		}
+	}
+	list := d.survey(ctx, ask)
+	well := d.well(ctx, list)
+	seen := map[string]Seen{}
+	for i, s := range list {
+		seen[s.Name()], c.well[s.Name()] = s, well[i]
+	}
+	for _, pool := range c.pools {
+		left := -pool.Min
+		for _, name := range pool.Targets {
+			if c.well[name] {
+				left++
+			}
+		}
+		c.left = append(c.left, left)
+	}
+	return seen, c
+}
+
+// well says which of list are in the pool and serve well.
+func (d *run) well(ctx context.Context, list []Seen) []bool {
+	well := make([]bool, len(list))
+	var ask []targets.Target
+	index := map[string]int{}
+	for i, s := range list {
+		well[i] = s.Err == nil && s.State.Serving
+		if well[i] && d.p.Well != nil {
+			ask = append(ask, s.Target)
+			index[s.Name()] = i
+		}
+	}
+	f := targets.Fanout{Width: targets.FullWidth, MaxFailures: targets.AnyFailures, Timeout: d.p.Limits.State}
+	rs, _ := targets.Each(ctx, ask, f, d.p.Well)
+	for _, r := range rs { // an error here only means: not well
+		well[index[r.Target]] = r.Err == nil
+	}
+	return well
+}
+
+// take reports whether the target may go out now, and counts it.
+func (c *capacity) take(name string) bool {
+	if !c.well[name] {
+		return true
+	}
+	var mine []int
+	for i, pool := range c.pools {
+		if !slices.Contains(pool.Targets, name) {
+			continue
+		}
+		if c.left[i] <= 0 {
+			return false
+		}
+		mine = append(mine, i)
+	}
+	for _, i := range mine {
+		c.left[i]--
+	}
+	return true
+}
+
+// pick returns the targets of todo that may go out together: for each phase at most its width, and from each pool what
+// it can spare. With free, a target that does not serve well counts for neither: it costs nothing.
+func (d *run) pick(todo []targets.Target, c *capacity, free bool) (wave []targets.Target) {
+	used := map[string]int{}
+	for _, t := range todo {
+		ph := d.phaseOf(t.Name())
+		switch {
+		case d.p.Emergency != "", free && !c.well[t.Name()]:
+			wave = append(wave, t)
+		case used[ph.Name] < max(ph.Fanout.Width, 1) && c.take(t.Name()):
+			used[ph.Name]++
+			wave = append(wave, t)
+		}
+	}
+	return wave
+}
+
+func (d *run) phaseOf(name string) Phase {
+	for _, ph := range d.p.Phases {
+		if slices.ContainsFunc(ph.Targets, func(t targets.Target) bool { return t.Name() == name }) {
+			return ph
+		}
+	}
+	return Phase{}
+}
+
+// tight says which pools could never spare a batch of a phase: found before anything is changed.
+func (d *run) tight(ctx context.Context, list []Seen) (errs []error) {
+	well := d.well(ctx, list)
+	for _, pool := range d.p.Pools {
+		serving := 0
+		for i, s := range list {
+			if well[i] && slices.Contains(pool.Targets, s.Name()) {
+				serving++
+			}
+		}
+		for _, ph := range d.p.Phases {
+			n := 0
+			for _, t := range ph.Targets {
+				if slices.Contains(pool.Targets, t.Name()) {
+					n++
+				}
+			}
+			if out := min(n, max(ph.Fanout.Width, 1)); out > 0 && serving < out+pool.Min {
+				errs = append(errs, fmt.Errorf("pool %s: %d of %d serve well; phase %s takes out %d at once and %d must remain",
+					pool.Name, serving, len(pool.Targets), ph.Name, out, pool.Min))
+			}
+		}
+	}
+	return errs
+}
+
+// patience waits for capacity, then asks, then gives up.
+type patience struct {
+	d      *run
+	phase  string
+	what   string
+	until  time.Time
+	within bool // the deployer said to go on below the minimum, one at a time
+}
+
+func (d *run) patience(phase, what string) *patience {
+	return &patience{d: d, phase: phase, what: what, until: d.clock.Now().Add(d.p.Limits.Capacity)}
+}
+
+// more returns nil when it is worth looking again.
+func (p *patience) more(ctx context.Context, back bool) error {
+	if p.d.clock.Now().Before(p.until) {
+		return p.d.clock.Wait(ctx, pause)
+	}
+	q := Question{
+		Topic: AskCapacity, Phase: p.phase, Choices: []Choice{Wait, Pass, RollBack},
+		Text: p.what + ": too few targets serve to take one more out. Wait, or go on below the minimum one at a time?",
+	}
+	if back {
+		q.Choices = []Choice{Wait, Pass}
+	}
+	a, err := p.d.ask(ctx, q)
+	if err != nil {
+		return fmt.Errorf("%s: %w: waited %v; %w", p.what, ErrCapacity, p.d.p.Limits.Capacity, err)
+	}
+	p.d.say(journal.Record{Kind: journal.Done, Act: journal.Confirm, Phase: p.phase, Verdict: string(a.Choice), Text: word(a)})
+	switch a.Choice {
+	case Wait:
+		p.until = p.d.clock.Now().Add(p.d.p.Limits.Capacity)
+		return nil
+	case Pass:
+		p.within = true
+		return nil
+	}
+	return fmt.Errorf("%s: %w", p.what, ErrCapacity)
+}
+
+func word(a Answer) string {
+	if a.Word == "" {
+		return a.Who
+	}
+	return a.Who + ": " + a.Word
+}

@@ -1,0 +1,58 @@
+package phases
+
+import (
+	"errors"
+	"fmt"
+
+	"scap/phases/journal"
+)
+
+// Sentinels for why a deploy did not go on. They are wrapped in Ended.Cause.
+var (
+	// ErrGate: a gate failed the release.
+	ErrGate = errors.New("the gate failed the release")
+	// ErrHold: a gate came to no verdict in time, and nobody said to go on.
+	ErrHold = errors.New("the gate came to no verdict")
+	// ErrDeclined: the deployer said no.
+	ErrDeclined = errors.New("declined by the deployer")
+	// ErrLeft: the deployer left at once.
+	ErrLeft = errors.New("left at once")
+	// ErrPreflight: a target or a gate is not ready; nothing was changed.
+	ErrPreflight = errors.New("not ready to deploy")
+	// ErrFinished: there is nothing to resume.
+	ErrFinished = errors.New("the deploy has ended")
+)
+
+// Ended is the error of a deploy that did not end deployed and proven everywhere.
+type Ended struct {
+	// How is the journal's word: journal.RolledBack, Cancelled, Unchanged, Inconsistent or Declined.
+	How string
+	// Hosts are the targets that are not proven on one release with the others. Only with Inconsistent.
+	Hosts []string
+	// Cause is what stopped the deploy, and what went wrong on the way back.
+	Cause error
+}
+
+// Error says how the deploy ended and why.
+func (e *Ended) Error() string {
+	text := e.How
+	switch e.How {
+	case journal.RolledBack:
+		text = "rolled back, every target is proven on the previous release"
+	case journal.Cancelled:
+		text = "cancelled, every target is on the previous release"
+	case journal.Unchanged:
+		text = "nothing was changed"
+	case journal.Declined:
+		text = "declined, every target is on the previous release"
+	case journal.Inconsistent:
+		text = fmt.Sprintf("not consistent: %s: run `scap resume`", some(e.Hosts))
+	}
+	if e.Cause == nil {
+		return text
+	}
+	return fmt.Sprintf("%s: %v", text, e.Cause)
+}
+
+// Unwrap returns Cause.
+func (e *Ended) Unwrap() error { return e.Cause }

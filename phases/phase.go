@@ -1,0 +1,290 @@
+package phases
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"scap/phases/journal"
+	"scap/sync/release"
+	"scap/targets"
+)
+
+// phase activates ph batch by batch and passes its gate after each.
+func (d *run) phase(ctx context.Context, ph Phase) error {
+	r := journal.Record{Act: journal.PhaseAct, Phase: ph.Name}
+	return wrap(d.act(ctx, r, func() error {
+		x := &progress{run: d, ph: ph}
+		if err := x.batches(ctx, ph.Targets); err != nil {
+			return err
+		}
+		if again := x.returned(ctx); len(again) > 0 { // within the budget: they get one more chance
+			if err := x.batches(ctx, again); err != nil {
+				return err
+			}
+		}
+		if len(x.active) == 0 && !d.p.Back {
+			return errors.New("no target of the phase took the release")
+		}
+		return d.confirm(ctx, ph)
+	}), "phase %s", ph.Name)
+}
+
+// progress is one phase under way.
+type progress struct {
+	*run
+	ph       Phase
+	active   []Seen // proven on the release
+	failed   []targets.Target
+	failures int
+}
+
+// returned takes those targets from the failed ones that serve the old release again, proven.
+func (x *progress) returned(ctx context.Context) (ts []targets.Target) {
+	for _, s := range x.survey(ctx, x.failed) {
+		if s.proof(x.from) == nil {
+			ts = append(ts, s.Target)
+		}
+	}
+	x.failed = without(x.failed, names(ts))
+	x.failures -= len(ts)
+	return ts
+}
+
+// batches activates todo batch by batch.
+func (x *progress) batches(ctx context.Context, todo []targets.Target) error {
+	for len(todo) > 0 {
+		batch, err := x.batch(ctx, todo)
+		if err != nil {
+			return err
+		}
+		todo = without(todo, names(batch))
+		proven, err := x.activate(ctx, batch)
+		x.active = append(x.active, proven...)
+		if err != nil {
+			return err
+		}
+		if len(proven) == 0 {
+			continue
+		}
+		if err := x.judge(ctx, batch, x.clock.Now()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// batch chooses what goes next, and waits until the pools can spare it.
+func (x *progress) batch(ctx context.Context, todo []targets.Target) ([]targets.Target, error) {
+	patience := x.patience(x.ph.Name, "activate")
+	for {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		_, c := x.look(ctx, todo)
+		if batch := x.pick(todo, c, x.p.Back); len(batch) > 0 {
+			return batch, nil
+		}
+		if patience.within {
+			return todo[:1], nil
+		}
+		if err := patience.more(ctx, false); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// activate activates a batch and returns those that are proven. Its error is the phase's end: the budget is spent, another
+// deploy took over, or the deploy was cancelled.
+func (x *progress) activate(ctx context.Context, batch []targets.Target) ([]Seen, error) {
+	seen := make([]Seen, len(batch))
+	budget := x.ph.Fanout.MaxFailures
+	if x.p.Back {
+		budget = targets.AnyFailures
+	}
+	f := targets.Fanout{Width: targets.FullWidth, MaxFailures: max(budget-x.failures, 0)}
+	rs, err := targets.Each(ctx, batch, f, func(ctx context.Context, t targets.Target) error {
+		s, err := x.one(ctx, t)
+		seen[slices.Index(batch, t)] = s
+		return err
+	})
+	var proven []Seen
+	for i, r := range rs {
+		if r.Err == nil {
+			proven = append(proven, seen[i])
+			continue
+		}
+		x.failures++
+		x.failed = append(x.failed, batch[i])
+	}
+	switch {
+	case errors.Is(err, targets.ErrFenced):
+		return proven, err
+	case ctx.Err() != nil:
+		return proven, errors.Join(context.Cause(ctx), err)
+	case x.failures > budget:
+		return proven, err
+	}
+	return proven, nil
+}
+
+// one activates a single target and proves it. Once begun it is not cancelled with the deploy: the target ends what it
+// began, proven new or proven old.
+func (x *progress) one(ctx context.Context, t targets.Target) (Seen, error) {
+	from := x.from
+	if s, ok := x.first[t.Name()]; ok && x.p.Back && !s.State.Disk.IsZero() {
+		from = s.State.Disk
+	}
+	r := journal.Record{Act: journal.Activate, Phase: x.ph.Name, Target: t.Name(), From: text(from), To: text(x.p.Release.ID)}
+	if err := x.intent(ctx, r); err != nil {
+		return Seen{}, err
+	}
+	limit := or(x.ph.Fanout.Timeout, x.p.Limits.Activate)
+	ctx, cancel := context.WithTimeoutCause(x.hard, limit, fmt.Errorf("took longer than %v", limit))
+	defer cancel()
+	err := guard(func() error { return t.Activate(ctx, x.change(from, x.p.Release.ID)) })
+	var s Seen
+	if err == nil {
+		s, err = x.prove(t, x.p.Release.ID)
+	} else if errors.Is(err, targets.ErrReturned) {
+		if _, bad := x.prove(t, from); bad == nil {
+			r.Verdict = journal.Returned
+		}
+	}
+	return s, x.outcome(r, err)
+}
+
+// change is the compare and swap from one release to another with this deploy's token.
+func (d *run) change(from, to release.ID) targets.Switch {
+	return targets.Switch{From: from, To: to, Token: d.token, Owner: d.p.Deploy, Emergency: d.p.Emergency != ""}
+}
+
+// prove asks t and returns an error unless disk, running and desired release are id and the pool has it.
+func (d *run) prove(t targets.Target, id release.ID) (Seen, error) {
+	ctx, cancel := context.WithTimeout(d.hard, d.p.Limits.State)
+	defer cancel()
+	s := Seen{Target: t}
+	s.Err = guard(func() (err error) { s.State, err = t.State(ctx); return err })
+	return s, s.proof(id)
+}
+
+// proof says why a target is not settled on id, nil when it is.
+func (s Seen) proof(id release.ID) error {
+	switch {
+	case s.Err != nil:
+		return fmt.Errorf("not proven: %w", s.Err)
+	case settled(s.State, id):
+		return nil
+	case s.State.Intent.Out || s.State.Pooled == targets.PoolMixed:
+		return fmt.Errorf("not as it should be in the pool: %w (disk %s, running %s, pool %q)", targets.ErrOut,
+			s.State.Disk.Short(), s.State.Running.Short(), s.State.Pooled)
+	}
+	reason := ""
+	if s.State.Reason != "" {
+		reason = ": " + s.State.Reason
+	}
+	return fmt.Errorf("not proven on %s: disk %s, running %s, desired %s%s", id.Short(), s.State.Disk.Short(),
+		s.State.Running.Short(), s.State.Desired.Short(), reason)
+}
+
+// confirm asks the deployer to go on.
+func (d *run) confirm(ctx context.Context, ph Phase) error {
+	if !ph.Confirm {
+		return nil
+	}
+	r := journal.Record{Act: journal.Confirm, Phase: ph.Name}
+	if err := d.intent(ctx, r); err != nil {
+		return err
+	}
+	a, err := d.ask(ctx, Question{
+		Topic: AskConfirm, Phase: ph.Name, Choices: []Choice{Yes, No},
+		Text: fmt.Sprintf("Phase %s has passed. Go on?", ph.Name),
+	})
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	} else if err == nil && a.Choice != Yes {
+		err = ErrDeclined
+	}
+	r.Verdict = string(a.Choice)
+	if err == nil {
+		r.Text = word(a)
+	}
+	return d.outcome(r, err)
+}
+
+// stragglers is the error of a deploy whose release has passed every gate while some targets could not be brought to it
+// and serve nobody.
+type stragglers struct {
+	hosts []string
+	err   error
+}
+
+func (s *stragglers) Error() string { return fmt.Sprintf("not on the release: %v", s.err) }
+func (s *stragglers) Unwrap() error { return s.err }
+
+// finish proves the whole fleet. What is missing is repaired once: every gate has passed. A target that still serves the
+// old release takes the deploy back; one that serves nobody is named.
+func (d *run) finish(ctx context.Context) error {
+	to := d.p.Release.ID
+	bad := unproven(d.survey(ctx, d.all), to)
+	if len(bad) > 0 && ctx.Err() == nil {
+		_ = d.bring(ctx, goal{to: to, other: d.from, verb: journal.Repair, tries: 1}, targetsOf(bad)) // what counts is the next look
+		bad = unproven(d.survey(ctx, d.all), to)
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if len(bad) == 0 {
+		return nil
+	}
+	s := &stragglers{}
+	var errs, serving []error
+	for _, b := range bad {
+		err := fmt.Errorf("%s: %w", b.Name(), b.proof(to))
+		errs, s.hosts = append(errs, err), append(s.hosts, b.Name())
+		if b.Err == nil && (b.State.Serving || settled(b.State, b.State.Disk)) {
+			serving = append(serving, err)
+		}
+	}
+	if s.err = errors.Join(errs...); len(serving) > 0 && !d.p.Back {
+		return fmt.Errorf("serve something else than the release: %w", errors.Join(serving...))
+	}
+	return s
+}
+
+func unproven(list []Seen, id release.ID) (bad []Seen) {
+	for _, s := range list {
+		if s.proof(id) != nil {
+			bad = append(bad, s)
+		}
+	}
+	return bad
+}
+
+func targetsOf(list []Seen) (ts []targets.Target) {
+	for _, s := range list {
+		ts = append(ts, s.Target)
+	}
+	return ts
+}
+
+// prune removes what the plan does not keep. The deploy is over: a failure is noted and changes nothing.
+func (d *run) prune(ctx context.Context) {
+	if !d.p.Prune || ctx.Err() != nil {
+		return
+	}
+	keep := append(slices.Clone(d.p.Keep), d.from, d.p.Release.ID)
+	f := targets.Fanout{Width: targets.FullWidth, MaxFailures: targets.AnyFailures, Timeout: 5 * time.Minute}
+	_, err := targets.Each(ctx, d.all, f, func(ctx context.Context, t targets.Target) error {
+		steward, ok := t.(targets.Steward)
+		if !ok {
+			return nil
+		}
+		return d.act(ctx, journal.Record{Act: journal.Prune, Target: t.Name()}, func() error { return steward.Prune(ctx, d.token, keep) })
+	})
+	if err != nil {
+		d.say(journal.Record{Kind: journal.Note, Act: journal.Prune, Text: err.Error()})
+	}
+}

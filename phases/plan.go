@@ -1,0 +1,181 @@
+// Package phases runs a deploy: a Plan lists Phases, each activates one release on its targets and asks its gate, and the
+// journal holds every intent before it is tried, so that a Runner can take a deploy back from any instant. It knows no
+// SSH, no balancer and no host beyond what targets.Target says.
+package phases
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"scap/canary"
+	"scap/phases/journal"
+	"scap/sync/release"
+	"scap/targets"
+)
+
+// Phase is one group of targets and what it takes to go beyond it. It is data: canary, rolling and all-at-once differ in
+// targets, width, bake and gate only.
+type Phase struct {
+	Name    string
+	Targets []targets.Target
+	// Control are targets outside this phase that the gate may compare with; targets of the phase that still run the
+	// old release are added.
+	Control []targets.Target
+	// Fanout.Width is the size of a batch: the gate rules after each. Fanout.MaxFailures counts over the whole phase;
+	// what failed within it is tried once more at the phase's end. Fanout.Timeout bounds one activation.
+	Fanout targets.Fanout
+	// Bake is how long after a batch was proven the deploy goes on at the earliest.
+	Bake time.Duration
+	// Gate rules on each batch. Without one the phase is refused unless GateOff says why there is none.
+	Gate    canary.Gate
+	GateOff string
+	Tick    time.Duration // between two looks of the gate; 0 is 5 s
+	MaxWait time.Duration // after which a Hold is the deployer's to decide, or a rollback; 0 is 10 min
+	// Check is run after each batch, before the gate. An error takes the deploy back.
+	Check func(context.Context) error
+	// Confirm asks the deployer to go on once the phase has passed.
+	Confirm bool
+}
+
+// Pool is a set of targets that carry one load together.
+type Pool struct {
+	Name    string
+	Targets []string
+	Min     int // serving targets that must remain while others are out
+}
+
+// Limits bound the single acts. A zero limit is the default that its comment names.
+type Limits struct {
+	State    time.Duration // one target's State, Claim, a gate's Ready, one look: 30 s
+	Verify   time.Duration // 10 min
+	Stage    time.Duration // 30 min
+	Activate time.Duration // where the phase's Fanout has no Timeout; also one Repair: 10 min
+	Capacity time.Duration // waiting for hosts to serve again before a batch: 5 min
+	Undo     time.Duration // the whole way back: 1 h
+}
+
+// Plan is one deploy. Its targets are those of its phases, each in one phase.
+type Plan struct {
+	Deploy  string          // the journal's name of it
+	Release release.Release // what to deploy; it is on the deploy host
+	From    release.ID      // what every target serves now; zero: whatever that is, if it is one
+	Message string
+	User    string
+	Host    string           // the deploy host
+	Before  []journal.Record // what was done before, to stand behind Begin in the journal (lock, snapshot)
+	Phases  []Phase
+	Pools   []Pool
+	// Space is what a target that lacks the release needs free; 0 is the release's size.
+	Space uint64
+	// Repair lets the preflight bring a target that is not proven on From there first. Without it that is refused.
+	Repair bool
+	// Back marks a rollback to an older release. It is never taken back because something failed: it goes on past
+	// failures and names them. A target that does not serve well counts as no capacity and waits for nobody.
+	Back bool
+	// Emergency is the deployer's reason to wait neither for requests in flight nor for capacity: full width.
+	Emergency string
+	// Attended says that somebody answers questions: Runner.Ask.
+	Attended  bool
+	HoldLimit time.Duration // how long an answer may take until it counts as none; 0 is 30 min
+	// Keep are releases that pruning leaves, besides From and To. Nothing is pruned when Prune is false.
+	Keep  []release.ID
+	Prune bool
+	// Well says whether a target that is in the pool serves well. Nil trusts State.Serving.
+	Well   func(context.Context, targets.Target) error
+	Limits Limits
+}
+
+func or[T comparable](v, def T) T {
+	var zero T
+	if v == zero {
+		return def
+	}
+	return v
+}
+
+func (l Limits) filled() Limits {
+	return Limits{
+		State: or(l.State, 30*time.Second), Verify: or(l.Verify, 10*time.Minute), Stage: or(l.Stage, 30*time.Minute),
+		Activate: or(l.Activate, 10*time.Minute), Capacity: or(l.Capacity, 5*time.Minute), Undo: or(l.Undo, time.Hour),
+	}
+}
+
+// Targets returns all targets of the plan, in order.
+func (p Plan) Targets() []targets.Target {
+	var ts []targets.Target
+	for _, ph := range p.Phases {
+		ts = append(ts, ph.Targets...)
+	}
+	return ts
+}
+
+// Outline returns the plan as the journal's Begin shows it.
+func (p Plan) Outline() journal.Outline {
+	o := journal.Outline{Message: p.Message, User: p.User, Host: p.Host, Back: p.Back}
+	for _, ph := range p.Phases {
+		o.Phases = append(o.Phases, journal.Group{Name: ph.Name, Targets: names(ph.Targets), GateOff: ph.GateOff})
+	}
+	return o
+}
+
+// Check says, all at once, what makes the plan impossible before anybody is asked.
+func (p Plan) Check() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if p.Deploy == "" || p.Release.ID.IsZero() || len(p.Phases) == 0 {
+		bad("a plan needs the deploy's name, a release and a phase")
+	}
+	where, phases := map[string]string{}, map[string]bool{}
+	for _, ph := range p.Phases {
+		if ph.Name == "" || phases[ph.Name] {
+			bad("phase %q: a phase needs a name of its own", ph.Name)
+		}
+		phases[ph.Name] = true
+		if len(ph.Targets) == 0 {
+			bad("phase %s has no targets", ph.Name)
+		}
+		if ph.Gate == nil && ph.GateOff == "" {
+			bad("phase %s has no gate, and nothing says why", ph.Name)
+		}
+		for _, t := range ph.Targets {
+			if other, ok := where[t.Name()]; ok {
+				bad("target %s is in phase %s and in phase %s", t.Name(), other, ph.Name)
+			}
+			where[t.Name()] = ph.Name
+		}
+	}
+	for _, pool := range p.Pools {
+		for _, name := range pool.Targets {
+			if _, ok := where[name]; !ok {
+				bad("target %s of pool %s is in no phase", name, pool.Name)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func names(ts []targets.Target) []string {
+	out := make([]string, len(ts))
+	for i, t := range ts {
+		out[i] = t.Name()
+	}
+	return out
+}
+
+// without returns ts less those named.
+func without(ts []targets.Target, gone []string) []targets.Target {
+	return slices.DeleteFunc(slices.Clone(ts), func(t targets.Target) bool { return slices.Contains(gone, t.Name()) })
+}
+
+// some joins names for a message.
+func some(list []string) string {
+	const most = 20
+	if len(list) > most {
+		return fmt.Sprintf("%s and %d more", strings.Join(list[:most], ", "), len(list)-most)
+	}
+	return strings.Join(list, ", ")
+}

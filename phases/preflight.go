@@ -1,0 +1,279 @@
+package phases
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"scap/phases/journal"
+	"scap/sync/release"
+	"scap/targets"
+)
+
+// Report is what a look at the fleet before a deploy found. It is made without changing anything.
+type Report struct {
+	Seen []Seen
+	From release.ID // the one release that the targets serve
+	// Nothing: every target is proven on the plan's release already.
+	Nothing bool
+	// Repair names the targets that are not proven on From.
+	Repair []string
+	// Problems keep the plan from being run; each names its target.
+	Problems []error
+	token    uint64 // the largest that any target has seen
+}
+
+// Err returns the problems as one error that wraps ErrPreflight, nil when there are none.
+func (r Report) Err() error {
+	if len(r.Problems) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrPreflight, errors.Join(r.Problems...))
+}
+
+// Examine asks every target and every gate of p whether p can be run, and changes nothing.
+func (r *Runner) Examine(ctx context.Context, p Plan) Report {
+	d, soft, stop := r.start(ctx, p)
+	defer stop()
+	return d.examine(soft)
+}
+
+func (d *run) examine(ctx context.Context) Report {
+	rep := Report{}
+	if err := d.p.Check(); err != nil {
+		rep.Problems = append(rep.Problems, err)
+		return rep
+	}
+	for _, ph := range d.p.Phases {
+		if ph.Confirm && (!d.p.Attended || d.Ask == nil) {
+			rep.Problems = append(rep.Problems, fmt.Errorf("phase %s asks the deployer, and nobody is there to answer", ph.Name))
+		}
+	}
+	rep.Seen = d.survey(ctx, d.all)
+	rep.find(d.p)
+	if rep.Nothing {
+		return rep
+	}
+	for _, s := range rep.Seen {
+		rep.Problems = append(rep.Problems, d.unfit(s, rep.From)...)
+	}
+	if len(rep.Repair) > 0 && !d.p.Repair && !d.p.Back {
+		rep.Problems = append(rep.Problems, fmt.Errorf("not proven on %s: %s: run `scap resume` or `scap repair`", rep.From.Short(), some(rep.Repair)))
+	}
+	rep.Problems = append(rep.Problems, d.gatesReady(ctx)...)
+	if len(rep.Problems) == 0 && !d.p.Back && d.p.Emergency == "" {
+		rep.Problems = append(rep.Problems, d.tight(ctx, rep.Seen)...)
+	}
+	return rep
+}
+
+// find decides what the fleet serves now.
+func (r *Report) find(p Plan) {
+	r.From, r.Nothing = p.From, true
+	votes := map[release.ID][]string{}
+	for _, s := range r.Seen {
+		r.token = max(r.token, s.State.Intent.Token)
+		if s.Err == nil && settled(s.State, s.State.Disk) {
+			votes[s.State.Disk] = append(votes[s.State.Disk], s.Name())
+		}
+		r.Nothing = r.Nothing && s.Err == nil && settled(s.State, p.Release.ID)
+	}
+	if r.Nothing {
+		r.From = p.Release.ID
+		return
+	}
+	switch {
+	case !r.From.IsZero():
+	case len(votes) == 1:
+		for r.From = range votes {
+		}
+	case p.Back:
+		r.From = most(votes, p.Release.ID)
+	default:
+		var errs []error
+		for id, hosts := range votes {
+			errs = append(errs, fmt.Errorf("%s: %s", id.Short(), some(hosts)))
+		}
+		slices.SortFunc(errs, func(a, b error) int { return compare(a.Error(), b.Error()) })
+		r.Problems = append(r.Problems, fmt.Errorf("the targets do not serve one release: run `scap resume`: %w", errors.Join(errs...)))
+	}
+	for _, s := range r.Seen {
+		if s.Err == nil && !settled(s.State, r.From) {
+			r.Repair = append(r.Repair, s.Name())
+		}
+	}
+}
+
+// settled reports whether a target is proven on id and as it should be in the pool. A target that somebody else than a
+// deploy took out of the pool may stay out.
+func settled(s targets.State, id release.ID) bool {
+	on, ok := s.Consistent()
+	return ok && on == id && !s.Intent.Out && s.Pooled != targets.PoolMixed
+}
+
+// unfit says why a target cannot be deployed to.
+func (d *run) unfit(s Seen, from release.ID) (errs []error) {
+	bad := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s: "+format, append([]any{s.Name()}, args...)...))
+	}
+	if s.Err != nil {
+		bad("does not answer: %w", s.Err)
+		return errs
+	}
+	if s.State.Plain {
+		bad("%s is a plain directory: run `scap adopt %s` once", s.State.Served, s.Name())
+		return errs
+	}
+	if !d.p.Back { // a rollback is for fleets with problems
+		for _, problem := range s.State.Problems {
+			bad("%s", problem)
+		}
+		if !from.IsZero() && !slices.Contains(s.State.Releases, from) {
+			bad("has no whole copy of %s, the way back", from.Short())
+		}
+	}
+	need := or(d.p.Space, uint64(max(d.p.Release.Bytes, 0)))
+	if !slices.Contains(s.State.Releases, d.p.Release.ID) && s.State.Free < need {
+		bad("%d MB free, and the release may need %d MB", s.State.Free>>20, (need>>20)+1)
+	}
+	return errs
+}
+
+func (d *run) gatesReady(ctx context.Context) (errs []error) {
+	for _, ph := range d.p.Phases {
+		if ph.Gate == nil {
+			continue
+		}
+		limited, cancel := context.WithTimeout(ctx, d.p.Limits.State)
+		err := guard(func() error { return ph.Gate.Ready(limited) })
+		cancel()
+		if err != nil {
+			errs = append(errs, fmt.Errorf("the gate of phase %s is not ready: %w", ph.Name, err))
+		}
+	}
+	return errs
+}
+
+// preflight examines the fleet, claims it, repairs what the plan lets it repair, and verifies the way back. It reports
+// whether there is anything to do.
+func (d *run) preflight(ctx context.Context) (todo bool, err error) {
+	r := journal.Record{Act: journal.Preflight, To: text(d.p.Release.ID)}
+	if err := d.intent(ctx, r); err != nil {
+		return false, err
+	}
+	rep := d.examine(ctx)
+	if ctx.Err() != nil {
+		return false, d.outcome(r, context.Cause(ctx))
+	}
+	d.from = rep.From
+	for _, s := range rep.Seen {
+		d.first[s.Name()] = s
+	}
+	r.From = text(rep.From)
+	if rep.Nothing {
+		r.Text = "every target is proven on this release already: nothing to do"
+	}
+	if err := d.outcome(r, rep.Err()); err != nil || rep.Nothing {
+		return false, err
+	}
+	if err := d.claim(ctx, rep.token+1, d.p.Deploy, d.all); err != nil {
+		return false, err
+	}
+	if len(rep.Repair) > 0 && !d.p.Back {
+		if err := d.repair(ctx, rep.Repair); err != nil {
+			return false, err
+		}
+	}
+	return true, d.verify(ctx)
+}
+
+// claim raises the fencing token on those of ts that keep one.
+func (d *run) claim(ctx context.Context, token uint64, owner string, ts []targets.Target) error {
+	d.token = token
+	f := targets.Fanout{Width: targets.FullWidth, MaxFailures: targets.AnyFailures}
+	_, err := targets.Each(ctx, ts, f, func(ctx context.Context, t targets.Target) error {
+		steward, ok := t.(targets.Steward)
+		if !ok {
+			return nil
+		}
+		ctx, cancel := context.WithTimeout(ctx, d.limit(t.Name()))
+		defer cancel()
+		r := journal.Record{Act: journal.Claim, Target: t.Name()}
+		return d.act(ctx, r, func() error { return steward.Claim(ctx, token, owner) })
+	})
+	return wrap(err, "claim")
+}
+
+// repair brings the named targets to From before the deploy begins, at most as many at once as their pools allow.
+func (d *run) repair(ctx context.Context, list []string) error {
+	var ts []targets.Target
+	for _, name := range list {
+		t, _ := d.target(name)
+		ts = append(ts, t)
+	}
+	f := targets.Fanout{Width: targets.FullWidth, MaxFailures: targets.AnyFailures, Timeout: d.p.Limits.Stage}
+	_, err := targets.Each(ctx, ts, f, func(ctx context.Context, t targets.Target) error {
+		r := journal.Record{Act: journal.Stage, Target: t.Name(), To: text(d.from)}
+		return d.act(ctx, r, func() error { return t.Stage(ctx, release.Release{ID: d.from}) })
+	})
+	if err != nil {
+		return wrap(err, "stage %s to repair", d.from.Short())
+	}
+	var errs []error
+	for _, r := range d.bring(ctx, goal{to: d.from, other: d.p.Release.ID, verb: journal.Repair}, ts) {
+		errs = append(errs, wrap(r.Err, "repair %s", r.Target))
+	}
+	return errors.Join(errs...)
+}
+
+// verify hashes the way back on every target; for a rollback, what it goes back to where it is there.
+func (d *run) verify(ctx context.Context) error {
+	id := d.from
+	if d.p.Back {
+		id = d.p.Release.ID
+	}
+	f := targets.Fanout{Width: targets.FullWidth, MaxFailures: targets.AnyFailures, Timeout: d.p.Limits.Verify}
+	_, err := targets.Each(ctx, d.all, f, func(ctx context.Context, t targets.Target) error {
+		steward, ok := t.(targets.Steward)
+		if !ok || (d.p.Back && !slices.Contains(d.first[t.Name()].State.Releases, id)) {
+			return nil
+		}
+		r := journal.Record{Act: journal.Verify, Target: t.Name(), To: text(id)}
+		return d.act(ctx, r, func() error { return steward.Verify(ctx, id) })
+	})
+	return wrap(err, "verify %s", id.Short())
+}
+
+// guard turns a panic into an error.
+func guard(do func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	return do()
+}
+
+// most returns the release other than not that most targets serve.
+func most(votes map[release.ID][]string, not release.ID) (id release.ID) {
+	for v, hosts := range votes {
+		if v == not || id == v {
+			continue
+		}
+		if n := len(votes[id]); id.IsZero() || len(hosts) > n || len(hosts) == n && compare(v.String(), id.String()) < 0 {
+			id = v
+		}
+	}
+	return id
+}
+
+func compare(a, b string) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}

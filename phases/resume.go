@@ -1,0 +1,217 @@
+package phases
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+
+	"scap/phases/journal"
+	"scap/sync/release"
+	"scap/targets"
+)
+
+// Resume ends a deploy that died or was left. past is its journal so far, which r.Journal goes on with; p has its name,
+// its targets and its pools, while From and To are taken from past.
+//
+// It goes back to From, unless the journal says that every phase had passed its gate and no way back had begun, or that
+// the deploy was itself a rollback: then it goes on to To. What a target serves it asks the target; of the journal it
+// believes only what the deploy was for. It goes past targets that do not answer and names them. It may die itself, at
+// any instant, and be resumed. It refuses, and changes nothing, when another deploy has claimed a target since.
+//
+// Like Run it returns nil when To is proven on every target, and an *Ended otherwise: with journal.RolledBack every
+// target is proven on From.
+func (r *Runner) Resume(ctx context.Context, p Plan, past iter.Seq[journal.Record]) error {
+	d, soft, stop := r.start(ctx, p)
+	defer stop()
+	h, err := read(past, p)
+	if errors.Is(err, errNothing) {
+		return d.end(&Ended{How: journal.Unchanged, Cause: err})
+	}
+	if err != nil {
+		return &Ended{How: journal.Unchanged, Cause: err}
+	}
+	d.past, d.returning = h.records, true
+	d.p.Release.ID, d.from, d.p.Back = h.to, h.from, h.back
+	return d.resume(soft, h)
+}
+
+// Undo takes a deploy back to p.From by the ways of its journal, newest first, then proves every target of p there. It is
+// Resume for who has decided to go back whatever the journal says; ways may be empty.
+func (r *Runner) Undo(ctx context.Context, p Plan, ways []journal.Way) error {
+	d, soft, stop := r.start(ctx, p)
+	defer stop()
+	h := history{from: p.From, to: p.Release.ID, ways: ways, began: true}
+	for _, w := range slices.Backward(ways) {
+		h.records = append(h.records, journal.Record{Kind: journal.Intent, Act: journal.Activate, Phase: w.Phase, Target: w.Target, From: w.From, To: w.To, Token: w.Token})
+		h.token = max(h.token, w.Token)
+	}
+	if h.from.IsZero() {
+		return &Ended{How: journal.Unchanged, Cause: errors.New("nothing says which release to go back to")}
+	}
+	d.past, d.returning = h.records, true
+	return d.resume(soft, h)
+}
+
+// history is what a journal says of a deploy's purpose.
+type history struct {
+	records  []journal.Record
+	ways     []journal.Way
+	from, to release.ID
+	token    uint64
+	back     bool // the deploy was a rollback
+	began    bool // the way back had begun
+	passed   bool // every phase had passed
+}
+
+var errNothing = errors.New("it died before it knew what the targets served")
+
+// read makes the history out of the records.
+func read(past iter.Seq[journal.Record], p Plan) (history, error) {
+	h := history{records: slices.Collect(past)}
+	if len(h.records) == 0 || h.records[0].Kind != journal.Begin {
+		return h, errors.New("the journal has no beginning: nothing was changed by this deploy")
+	}
+	var outline journal.Outline
+	if err := json.Unmarshal(h.records[0].Data, &outline); err != nil {
+		return h, fmt.Errorf("the journal's plan: %w", err)
+	}
+	open := map[string]bool{}
+	for _, g := range outline.Phases {
+		open[g.Name] = true
+	}
+	h.back = outline.Back
+	ended := ""
+	from := h.records[0].From
+	for _, r := range h.records {
+		h.token = max(h.token, r.Token)
+		switch {
+		case r.Kind == journal.Done && r.Act == journal.Preflight && r.From != "":
+			from = r.From
+		case r.Kind == journal.Done && r.Act == journal.PhaseAct:
+			delete(open, r.Phase)
+		case r.Kind == journal.Intent && r.Act == journal.Rollback && r.Target == "":
+			h.began = true
+		}
+		if r.Kind == journal.End {
+			ended = r.Verdict
+		} else if r.Kind != journal.Note {
+			ended = ""
+		}
+	}
+	h.passed = len(open) == 0
+	h.ways = journal.Undo(slices.Values(h.records))
+	return h, h.parse(from, ended, p)
+}
+
+// parse checks that there is something to resume and towards what.
+func (h *history) parse(from, ended string, p Plan) (err error) {
+	if ended != "" && ended != journal.Inconsistent {
+		return fmt.Errorf("%w %s: there is nothing to resume", ErrFinished, ended)
+	}
+	if h.to, err = release.ParseID(h.records[0].To); err != nil {
+		return err
+	}
+	if deploy := h.records[0].Deploy; deploy != "" && deploy != p.Deploy {
+		return fmt.Errorf("the journal is of deploy %s and the plan of %s", deploy, p.Deploy)
+	}
+	if from == "" {
+		h.from = p.From
+	} else if h.from, err = release.ParseID(from); err != nil {
+		return err
+	}
+	if h.from.IsZero() {
+		return errNothing
+	}
+	return nil
+}
+
+// resume claims the fleet and brings it to one release.
+func (d *run) resume(ctx context.Context, h history) error {
+	seen := d.survey(ctx, d.all)
+	token := h.token
+	for _, s := range seen {
+		in := s.State.Intent
+		if owner, _, _ := strings.Cut(in.Claimer, backTo); s.Err == nil && in.Token > h.token && in.Claimer != "" && owner != d.p.Deploy {
+			return &Ended{How: journal.Unchanged, Cause: fmt.Errorf("%s: %w: deploy %s; resume that one", s.Name(), targets.ErrFenced, owner)}
+		}
+		token = max(token, in.Token)
+	}
+	g := goal{to: d.from, other: d.p.Release.ID, verb: journal.Rollback}
+	owner, ended := backOwner(d.p.Deploy, d.from), journal.RolledBack
+	if (h.passed || h.back) && !h.began {
+		g = goal{to: d.p.Release.ID, other: d.from, verb: journal.Repair}
+		owner, ended = d.p.Deploy, journal.Deployed
+	}
+	d.token = token + 1
+	d.say(journal.Record{Kind: journal.Note, Text: fmt.Sprintf("resumed: every target to %s", g.to.Short())})
+	if g.verb == journal.Rollback {
+		d.say(journal.Record{Kind: journal.Intent, Act: journal.Rollback, From: text(g.other), To: text(g.to), Text: "resumed"})
+	}
+	// The way is the same for a first cancellation: the fleet must get to one release. Leave ends it.
+	ctx, cancel := context.WithTimeoutCause(d.hard, d.p.Limits.Undo, fmt.Errorf("took longer than %v", d.p.Limits.Undo))
+	defer cancel()
+	if err := d.claim(ctx, d.token, owner, d.all); errors.Is(err, targets.ErrFenced) {
+		return d.end(&Ended{How: journal.Inconsistent, Hosts: d.changed(), Cause: err})
+	}
+	hosts, err := d.settle(ctx, g, d.order())
+	if d.left() {
+		err = errors.Join(ErrLeft, err)
+	}
+	if len(hosts) > 0 {
+		return d.end(&Ended{How: journal.Inconsistent, Hosts: hosts, Cause: err})
+	}
+	return d.end(&Ended{How: ended, Cause: err})
+}
+
+// Origin is what the targets alone know of the last deploy.
+type Origin struct {
+	Deploy string
+	From   release.ID // the release to go back to
+	To     release.ID
+	Token  uint64 // the largest that a target has seen
+}
+
+// FromTargets finds out from the targets' own records which deploy was the last to act on them and what it went from and
+// to, for a resume without its journal (Runner.Undo with no ways). It fails where it would have to guess.
+func FromTargets(seen []Seen) (Origin, error) {
+	var last release.Intent // of the largest switch token: the newest act
+	var claim release.Intent
+	for _, s := range seen {
+		if s.Err != nil {
+			continue
+		}
+		in := s.State.Intent
+		if in.Switch.Token > last.Switch.Token {
+			last = in
+		}
+		if in.Token > claim.Token {
+			claim = in
+		}
+	}
+	if last.Switch.Token == 0 || last.Switch.From.IsZero() || last.Switch.To.IsZero() {
+		return Origin{}, errors.New("no target that answers was ever told to switch")
+	}
+	o := Origin{Deploy: last.Switch.Owner, From: last.Switch.From, To: last.Switch.To, Token: max(claim.Token, last.Switch.Token)}
+	owner, to, back := strings.Cut(claim.Claimer, backTo)
+	if owner != o.Deploy {
+		return o, nil // claimed by a later deploy that switched nothing
+	}
+	if !back {
+		return o, nil
+	}
+	id, err := release.ParseID(to)
+	switch {
+	case err != nil:
+		return Origin{}, fmt.Errorf("the claim %q: %w", claim.Claimer, err)
+	case id == o.From:
+	case id == o.To:
+		o.From, o.To = o.To, o.From
+	default:
+		return Origin{}, fmt.Errorf("deploy %s was going back to %s, and switched between %s and %s", owner, id.Short(), o.From.Short(), o.To.Short())
+	}
+	return o, nil
+}
