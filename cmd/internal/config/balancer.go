@@ -25,6 +25,8 @@ const (
 type Balancer struct {
 	Name string `yaml:"-"`
 	Kind string `yaml:"kind"` // HAProxy or Command
+	// Capacity is the share of the pool that must serve well while hosts are out.
+	Capacity Percent `yaml:"capacity"`
 
 	// HAProxy, through its admin sockets.
 	Sockets []string `yaml:"sockets,omitempty"` // Unix path or host:port; all of them are told
@@ -63,12 +65,18 @@ func isTemplate(text string) string {
 	return ""
 }
 
-var isAdminWord = check(func(text string) string {
-	if text == "" || strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c >= 0x7f || c == '/' || c == ';' }) {
-		return fmt.Sprintf("%q: want a word without spaces, / and ;", clip(text)) // it is written into an admin command
+var adminWord = regexp.MustCompile(`^[A-Za-z0-9_.:-]+$`)
+
+// isAdminWord is for what is written into a command to HAProxy.
+func isAdminWord(text string) string {
+	if !adminWord.MatchString(Fill(text, "h")) {
+		return fmt.Sprintf("%q is no name that HAProxy knows: letters, digits, and any of _ . : -", clip(text))
 	}
 	return ""
-})
+}
+
+// Min returns how many of n hosts must serve well: the capacity, rounded up.
+func (b Balancer) Min(n int) int { return (n*int(b.Capacity) + 99) / 100 }
 
 func (s *section) balancers() []Balancer {
 	list := []Balancer{}
@@ -81,6 +89,7 @@ func (s *section) balancers() []Balancer {
 func (s *section) balancer(key *yaml.Node) Balancer {
 	b := Balancer{Name: key.Value}
 	s.missing("kind", "haproxy or command")
+	b.Capacity = s.percent("capacity", 50)
 	b.Kind = s.one("kind", "", HAProxy, Command)
 	switch b.Kind {
 	case HAProxy:
@@ -92,7 +101,7 @@ func (s *section) balancer(key *yaml.Node) Balancer {
 		}
 		b.Via = s.text("via", "", isHost)
 		b.Backend = s.text("backend", "", isAdminWord)
-		b.Server = s.text("server", "{short}", isAdminWord, isTemplate)
+		b.Server = s.text("server", "{short}", isTemplate, isAdminWord)
 	case Command:
 		for _, c := range []struct {
 			key  string

@@ -176,11 +176,13 @@ func isUnit(text string) string {
 
 // isPattern is for excludes.
 func isPattern(text string) string {
-	if text == "" || text == "." || strings.Contains(text, "\x00") {
-		return fmt.Sprintf("%q excludes nothing or everything", text)
-	}
-	if _, err := path.Match(text, ""); err != nil {
-		return fmt.Sprintf("%q is no pattern: a [ without its ]", clip(text))
+	for part := range strings.SplitSeq(strings.Trim(text, "/"), "/") {
+		if part == "" || part == "." || part == ".." {
+			return fmt.Sprintf("%q matches no path of a tree", clip(text))
+		}
+		if _, err := path.Match(part, ""); err != nil {
+			return fmt.Sprintf("%q is no pattern: a [ without its ]", clip(text))
+		}
 	}
 	return ""
 }

@@ -9,15 +9,16 @@ import (
 
 // FPM is one php-fpm master of a host.
 type FPM struct {
-	Name       string        `yaml:"name"`
-	Listen     string        `yaml:"listen"`      // Unix socket path or host:port
-	StatusPath string        `yaml:"status_path"` // pm.status_path
-	PingPath   string        `yaml:"ping_path"`   // ping.path
-	Config     string        `yaml:"config"`      // the main configuration file that it was started with
-	Ini        string        `yaml:"ini,omitempty"`
-	Binary     string        `yaml:"binary"`
-	MaxRequest time.Duration `yaml:"max_request"` // the longest request that may still end; process_control_timeout must be at least this
-	Control    Control       `yaml:"control"`
+	Name         string        `yaml:"name"`
+	Listen       string        `yaml:"listen"`                  // Unix socket path or host:port
+	StatusListen string        `yaml:"status_listen,omitempty"` // pm.status_listen: answers also when all workers are busy
+	StatusPath   string        `yaml:"status_path"`             // pm.status_path
+	PingPath     string        `yaml:"ping_path"`               // ping.path
+	Config       string        `yaml:"config"`                  // the main configuration file that it was started with
+	Ini          string        `yaml:"ini,omitempty"`
+	Binary       string        `yaml:"binary"`
+	MaxRequest   time.Duration `yaml:"max_request"` // the longest request that may still end; process_control_timeout must be at least this
+	Control      Control       `yaml:"control"`
 }
 
 // Control is how a master is started and stopped: exactly one of Systemd, PidFile with Start, or Commands.
@@ -33,7 +34,8 @@ type Commands struct {
 	Start  []string `yaml:"start,omitempty"`
 	Quit   []string `yaml:"quit,omitempty"`   // graceful: SIGQUIT, never SIGTERM. Empty: a signal to the pid in PidFile
 	Reload []string `yaml:"reload,omitempty"` // SIGUSR2. Empty: a signal to the pid in PidFile
-	Test   []string `yaml:"test,omitempty"`   // php-fpm -t
+	Kill   []string `yaml:"kill,omitempty"`   // ends master and workers at once, in an emergency. Empty: a signal
+	Test   []string `yaml:"test,omitempty"`   // php-fpm -tt, which prints the configuration
 }
 
 // Commands returns what is run for f, whichever way it is controlled. It is also what Sudoers grants, so that the two
@@ -51,11 +53,12 @@ func (f FPM) Commands() Commands {
 		c.Start = systemctl("start")
 		c.Quit = systemctl("kill", "--kill-who", "main", "-s", "SIGQUIT")
 		c.Reload = systemctl("kill", "--kill-who", "main", "-s", "SIGUSR2")
+		c.Kill = systemctl("kill", "-s", "SIGKILL")
 	default:
 		c.Start = f.Control.Start
 	}
 	if len(c.Test) == 0 {
-		c.Test = []string{f.Binary, "-t", "-y", f.Config}
+		c.Test = []string{f.Binary, "-tt", "-y", f.Config}
 		if f.Ini != "" {
 			c.Test = append(c.Test, "-c", f.Ini)
 		}
@@ -104,14 +107,15 @@ func (s *section) fpm() FPM {
 	s.missing("config", "the main configuration file, as in php-fpm -y")
 	s.missing("control", "systemd: UNIT, or pid_file and start, or commands")
 	f := FPM{
-		Name:       s.text("name", "", isWord),
-		Listen:     s.text("listen", "", isSocketOrAddress),
-		StatusPath: s.text("status_path", "/status", isURLPath),
-		PingPath:   s.text("ping_path", "/ping", isURLPath),
-		Config:     s.text("config", "", isPath),
-		Ini:        s.text("ini", "", isPath),
-		Binary:     s.text("binary", "/usr/sbin/php-fpm8.2", isPath),
-		MaxRequest: s.duration("max_request", 10*time.Second, time.Second, time.Hour),
+		Name:         s.text("name", "", isWord),
+		Listen:       s.text("listen", "", isSocketOrAddress),
+		StatusListen: s.text("status_listen", "", isSocketOrAddress),
+		StatusPath:   s.text("status_path", "/status", isURLPath),
+		PingPath:     s.text("ping_path", "/ping", isURLPath),
+		Config:       s.text("config", "", isPath),
+		Ini:          s.text("ini", "", isPath),
+		Binary:       s.text("binary", "/usr/sbin/php-fpm8.2", isPath),
+		MaxRequest:   s.duration("max_request", 10*time.Second, time.Second, time.Hour),
 	}
 	if s.has("control") {
 		f.Control = s.sub("control").control()
@@ -132,7 +136,7 @@ func (s *section) control() Control {
 		sub := s.sub("commands")
 		sub.missing("start", "the command that starts the master")
 		sub.missing("quit", "the command that sends it SIGQUIT")
-		c.Commands = &Commands{Start: sub.argv("start"), Quit: sub.argv("quit"), Reload: sub.argv("reload"), Test: sub.argv("test")}
+		c.Commands = &Commands{Start: sub.argv("start"), Quit: sub.argv("quit"), Reload: sub.argv("reload"), Kill: sub.argv("kill"), Test: sub.argv("test")}
 		sub.close()
 	} else {
 		s.get("commands")

@@ -2,7 +2,6 @@ package config
 
 import (
 	"strings"
-	"time"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -43,13 +42,6 @@ func (s *section) complete(g *Group, key *yaml.Node) {
 	if g.HealthFlag == "" {
 		g.HealthFlag = g.Root + "/out"
 	}
-	longest := time.Duration(0)
-	for _, f := range g.FPM {
-		longest = max(longest, f.MaxRequest)
-	}
-	if g.Limits.Quit == 0 {
-		g.Limits.Quit = longest + 5*time.Second
-	}
 	if g.FPM == nil {
 		s.r.wrong(key, "%s.php_fpm is missing, here and under targets: name the instances, or say php_fpm: none for hosts that run no PHP for users", s.name)
 		g.FPM = []FPM{}
@@ -71,6 +63,9 @@ func (s *section) agree(g *Group, key *yaml.Node) {
 	if g.Strategy == Reload && g.Layout != Realpath {
 		s.r.wrong(at("strategy"), "%s: strategy reload needs layout realpath: through the link, running code would read the new release's files", s.name)
 	}
+	if g.Strategy == Reload && len(g.FPM) > 0 && len(g.WarmUp.Requests) == 0 {
+		s.r.wrong(at("strategy"), "%s: strategy reload needs warm_up.requests: their answers prove the layout", s.name)
+	}
 	if len(g.FPM) == 0 && len(g.Balancers) > 0 {
 		s.r.wrong(at("balancers"), "%s: with php_fpm: none say balancers: none too: nothing on these hosts could prove that it went quiet", s.name)
 	}
@@ -81,10 +76,6 @@ func (s *section) agree(g *Group, key *yaml.Node) {
 		s.r.wrong(at("health_flag"), "%s: health_flag %s lies in a release: a release is never edited", s.name, g.HealthFlag)
 	}
 	for _, f := range g.FPM {
-		if g.Limits.Quit < f.MaxRequest {
-			s.r.wrong(at("limits"), "%s: limits.quit %s is shorter than max_request %s of %s: a request in flight would fail the host",
-				s.name, FormatDuration(g.Limits.Quit), FormatDuration(f.MaxRequest), f.Name)
-		}
 		if c := f.Control.Commands; g.Strategy == Reload && c != nil && len(c.Reload) == 0 {
 			s.r.wrong(at("strategy"), "%s: strategy reload, and instance %s has no reload under control.commands", s.name, f.Name)
 		}

@@ -118,11 +118,13 @@ const rich = `
 ssh: {user: dep, port: 2222, identity_files: [/k], jump_host: me@j:2200, known_hosts: [/kh], addresses: {app01.x: "127.0.0.1:2201"}}
 balancers:
   h: {kind: haproxy, sockets: ["127.0.0.1:9999", /run/h.sock], backend: b, server: "srv-{short}"}
-  c: {kind: command, drain: [/bin/d, "{host}"], ready: [/bin/r], state: [/usr/bin/sudo, -n, /bin/s, "{host}"], where: target}
+  c: {kind: command, drain: [/bin/d, "{host}"], ready: [/bin/r], state: [/usr/bin/sudo, -n, /bin/s, "{host}"], where: target, capacity: 0%}
 targets:
   root: /srv/r
   layout: realpath
   strategy: reload
+  warm_up: {requests: [{path: /, host: en.x}], same_headers: [X-Mark-Json], rounds: 0}
+  health_paths: [/ping-me]
   balancers: [h, c]
   php_fpm:
     - {name: a, listen: "127.0.0.1:9000", config: /etc/a.conf, max_request: 20s, control: {pid_file: /run/a.pid, start: [/usr/sbin/php-fpm8.2, -D]}}
@@ -131,7 +133,7 @@ groups:
   one: {hosts: ["app[01:04].x"], limits: {quiet_window: 250ms}, logs: [{path: /var/log/e, format: nginx}]}
   two: {hosts: ["app[03:10].x"], strategy: drain, data_center: west}
 phases:
-  - {name: one, groups: [one], width: 50%, gate: {error_threshold: 3}, max_failures: 10%, capacity: 0%}
+  - {name: one, groups: [one], width: 50%, gate: {error_threshold: 3}, max_failures: 10%}
   - {name: two, groups: [two], gate: {probes: /etc/p.yaml, tick: 500ms, max_wait: 90s}, confirm: true}
 `
 
@@ -144,14 +146,14 @@ func TestResolved(t *testing.T) {
 	one := c.Group("one")
 	for what, ok := range map[string]bool{
 		"health flag below root":         one.HealthFlag == "/srv/r/out",
-		"quit outlasts the slowest":      one.Limits.Quit == 25*time.Second,
+		"capacity is rounded up":         one.Limits.Quit == 5*time.Second && c.Balancer("h").Min(7) == 4 && c.Balancer("c").Min(7) == 0 && len(c.Pool("h")) == 10,
 		"limits are merged key by key":   one.Limits.QuietWindow == 250*time.Millisecond && one.Limits.Start == 20*time.Second,
 		"a group replaces a key":         c.Group("two").Strategy == Drain && one.Strategy == Reload,
 		"first phase wins":               len(c.Phases[0].Hosts) == 4 && len(c.Phases[1].Hosts) == 6 && c.Phases[1].Hosts[0].Name == "app05.x",
 		"an address of its own":          c.SSH.Of("app01.x") == "127.0.0.1:2299" && c.SSH.Of("app02.x") == "app02.x:2222",
 		"a phase by its name":            c.Phases[1].Width == Width{Count: 3},
 		"budget rounds down":             c.Phases[0].MaxFailures.Of(9) == 0 && c.Phases[0].MaxFailures.Of(20) == 2,
-		"test by default":                cmp.Equal(one.FPM[1].Commands().Test, []string{"/usr/sbin/php-fpm8.2", "-t", "-y", "/etc/b.conf", "-c", "/etc/b.ini"}),
+		"test by default":                cmp.Equal(one.FPM[1].Commands().Test, []string{"/usr/sbin/php-fpm8.2", "-tt", "-y", "/etc/b.conf", "-c", "/etc/b.ini"}),
 		"signals by pid file":            one.FPM[0].Commands().Quit == nil && one.FPM[0].Control.PidFile == "/run/a.pid",
 		"min_requests has a default":     c.Phases[0].Gate.MinRequests == 100,
 		"no logs judged, none counted":   c.Phases[1].Gate.MinRequests == 0 && c.Phases[1].Gate.ErrorThreshold == 0,

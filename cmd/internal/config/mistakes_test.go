@@ -25,7 +25,7 @@ ssh:
   agent_socket: /` + "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789/01234567" + `
 balancers:
   edge: {kind: haproxi, sockets: [x]}
-  spare: {kind: haproxy, sockets: [/run/a.sock, admin.sock], backend: "web; shutdown"}
+  spare: {kind: haproxy, capacity: 3, sockets: [/run/a.sock, admin.sock], backend: "web; shutdown"}
 targets:
   stratgy: reload
   php_fpm:
@@ -40,7 +40,7 @@ groups:
   idle: {hosts: [mw9], dsh: /etc/dsh/group/idle}
 phases:
   - {name: canaries, groups: [canary], width: 0, gate: {tick: 5}}
-  - {name: canaries, groups: [], width: 10.5%, capacity: 3, max_failures: -1, gate: none, bake: -1s}
+  - {name: canaries, groups: [], width: 10.5%, max_failures: -1, gate: none, bake: -1s}
 fases: []
 `
 	_, err := load("/etc/scap.yaml", []byte(text), nil)
@@ -127,17 +127,17 @@ func TestMistakes(t *testing.T) {
 			"groups: {all: {hosts: [a], strategy: reload, layout: realpath, balancers: none, " + fpm + "}}\nphases: [{name: all, groups: [all], gate: none}]\n",
 			"instance w has no reload",
 		},
-		"a quit too short": {
-			"groups: {all: {hosts: [a], balancers: none, limits: {quit: 9s}, " + fpm + "}}\nphases: [{name: all, groups: [all], gate: none}]\n",
-			"limits.quit 9s is shorter than max_request 10s of w",
+		"reload without pages": {
+			"groups: {all: {hosts: [a], strategy: reload, layout: realpath, balancers: none, " + fpm + "}}\nphases: [{name: all, groups: [all], gate: none}]\n",
+			"needs warm_up.requests",
 		},
 		"flag in a release": {
 			"groups: {all: {hosts: [a], balancers: none, health_flag: /srv/mediawiki/out, " + fpm + "}}\nphases: [{name: all, groups: [all], gate: none}]\n",
 			"a release is never edited",
 		},
 		"too wide for the pool": {
-			"balancers: {edge: {kind: haproxy, sockets: [/s], backend: x}}\ngroups: {all: {hosts: [a, b, c, d], balancers: [edge], " + fpm + "}}\nphases: [{name: all, groups: [all], width: 50%, capacity: 75%, gate: none}]\n",
-			"f:3:44: phases[0]: width 50% takes 2 of the 4 hosts behind edge out at a time, which leaves 50%; capacity demands 75%",
+			"balancers: {edge: {kind: haproxy, capacity: 75%, sockets: [/s], backend: x}}\ngroups: {all: {hosts: [a, b, c, d], balancers: [edge], " + fpm + "}}\nphases: [{name: all, groups: [all], width: 50%, gate: none}]\n",
+			"f:3:44: phases[0]: width 50% takes 2 of the 4 hosts behind edge out at a time, and its capacity 75% wants 3 to serve",
 		},
 		"a brace without quotes": {"balancers: {p: {kind: command, drain: [/d, {host}], ready: [/r], state: [/s]}}\n" + head, "put a text that begins with { in quotes"},
 		"an unknown placeholder": {"balancers: {p: {kind: command, drain: [/d, \"{hots}\"], ready: [/r], state: [/s]}}\n" + head, "the placeholders are {host} and {short}"},
@@ -329,14 +329,14 @@ func TestSudoers(t *testing.T) {
 	got = c.Sudoers()
 	for _, f := range c.Groups[0].FPM {
 		k := f.Commands()
-		for _, argv := range [][]string{k.Start, k.Quit, k.Reload} {
+		for _, argv := range [][]string{k.Start, k.Quit, k.Reload, k.Kill} {
 			if !strings.Contains(got, "mwdeploy ALL = (root) NOPASSWD: "+strings.Join(argv[2:], " ")+"\n") {
 				t.Errorf("%v is run and not granted:\n%s", argv, got)
 			}
 		}
 	}
-	if strings.Count(got, "NOPASSWD") != 3 || strings.ContainsAny(got, "*?[]!") {
-		t.Errorf("want three lines without wildcards:\n%s", got)
+	if strings.Count(got, "NOPASSWD") != 4 || strings.ContainsAny(got, "*?[]!") {
+		t.Errorf("want four lines without wildcards:\n%s", got)
 	}
 	c, _ = load("f", []byte(strings.Replace(minimal, "php_fpm: none", `php_fpm: [{name: w, listen: /w, config: /c, control: {commands: {start: [/usr/bin/sudo, -n, /sbin/start], quit: [/usr/bin/sudo, -n, /sbin/q, "a=b:c,d"]}}}]`, 1)), nil)
 	if got := c.Sudoers(); !strings.Contains(got, "/sbin/start \"\"\n") || !strings.Contains(got, `/sbin/q a\=b\:c\,d`+"\n") {

@@ -14,7 +14,6 @@ type Phase struct {
 	Width       Width         `yaml:"width"`        // hosts that change at a time
 	MaxFailures Budget        `yaml:"max_failures"` // hosts that may fail, and go back, before the phase fails
 	Timeout     time.Duration `yaml:"timeout"`      // for one host, from drain to pool
-	Capacity    Percent       `yaml:"capacity"`     // of each pool that must be serving while hosts are out
 	Confirm     bool          `yaml:"confirm"`      // ask the deployer before the next phase
 	Bake        time.Duration `yaml:"bake"`         // wait after the last host before the gate may pass
 	Gate        *Gate         `yaml:"gate" show:"none"`
@@ -75,7 +74,6 @@ func (s *section) phase(groups []string) Phase {
 		Width:       s.width("width", Width{Count: 1}),
 		MaxFailures: s.budget("max_failures", Budget{}),
 		Timeout:     s.duration("timeout", 5*time.Minute, time.Second, 24*time.Hour),
-		Capacity:    s.percent("capacity", 50),
 		Confirm:     s.truth("confirm", false),
 		Bake:        s.duration("bake", 0, 0, 24*time.Hour),
 		Gate:        s.gate("gate"),

@@ -80,27 +80,32 @@ func (c *Config) uses(balancer string) bool {
 	return false
 }
 
-// capacity refuses a phase that by its width alone breaks its capacity in one of the pools.
+// Pool returns the names of the deployed hosts behind a balancer, in the order of the phases.
+func (c *Config) Pool(balancer string) []string {
+	names := []string{}
+	for _, p := range c.Phases {
+		for _, h := range p.Hosts {
+			if contains(c.Group(h.Group).Balancers, balancer) {
+				names = append(names, h.Name)
+			}
+		}
+	}
+	return names
+}
+
+// capacity refuses a phase that by its width alone breaks the capacity of a pool.
 func (r *reader) capacity(c *Config, i int, at *yaml.Node) {
 	p := &c.Phases[i]
 	for _, b := range c.Balancers {
-		here, pool := 0, 0
-		for j := range c.Phases {
-			for _, h := range c.Phases[j].Hosts {
-				g := c.Group(h.Group)
-				if !contains(g.Balancers, b.Name) {
-					continue
-				}
-				pool++
-				if j == i && g.Strategy == Drain {
-					here++
-				}
+		pool, here := len(c.Pool(b.Name)), 0
+		for _, h := range p.Hosts {
+			if g := c.Group(h.Group); g.Strategy == Drain && contains(g.Balancers, b.Name) {
+				here++
 			}
 		}
-		out := min(p.Width.Of(len(p.Hosts)), here)
-		if out > 0 && (pool-out)*100 < pool*int(p.Capacity) {
-			r.wrong(at, "phases[%d]: width %s takes %d of the %d hosts behind %s out at a time, which leaves %d%%; capacity demands %s",
-				i, p.Width, out, pool, b.Name, (pool-out)*100/pool, p.Capacity)
+		if out := min(p.Width.Of(len(p.Hosts)), here); out > 0 && pool-out < b.Min(pool) {
+			r.wrong(at, "phases[%d]: width %s takes %d of the %d hosts behind %s out at a time, and its capacity %s wants %d to serve",
+				i, p.Width, out, pool, b.Name, b.Capacity, b.Min(pool))
 		}
 	}
 }

@@ -50,7 +50,7 @@ func (c *Config) granted(g Group) []string {
 	}
 	for _, f := range g.FPM {
 		k := f.Commands()
-		for _, argv := range [][]string{k.Start, k.Quit, k.Reload, k.Test} {
+		for _, argv := range [][]string{k.Start, k.Quit, k.Reload, k.Kill, k.Test} {
 			grant("ALL", argv)
 		}
 	}

@@ -42,15 +42,20 @@ type Target struct {
 	FPM        []FPM    `yaml:"php_fpm" show:"none"`   // empty: a maintenance host
 	Balancers  []string `yaml:"balancers" show:"none"` // names; empty: nobody has to be told, the host itself must go quiet
 	WarmUp     WarmUp   `yaml:"warm_up"`
-	Limits     Limits   `yaml:"limits"`
-	Logs       []Log    `yaml:"logs"`
+	// HealthPaths are URI paths of health checks and monitoring that reach php-fpm: no users, so a host may be quiet with them.
+	HealthPaths []string `yaml:"health_paths"`
+	// OutsideCode are directories besides the releases from which PHP may load code. Code from elsewhere fails the proof.
+	OutsideCode []string `yaml:"outside_code"`
+	Limits      Limits   `yaml:"limits"`
+	Logs        []Log    `yaml:"logs"`
 }
 
 // WarmUp is what a restarted host is asked through its own web server before users come.
 type WarmUp struct {
 	Web          string    `yaml:"web"`                     // http://host:port of the host's own web server, seen from the host
-	MarkerHeader string    `yaml:"marker_header,omitempty"` // a response header that names the release; empty: not looked at
-	Parallel     int       `yaml:"parallel"`                // requests at a time, so that all workers get some
+	MarkerHeader string    `yaml:"marker_header,omitempty"` // a response header that names the new release; empty: not looked at
+	SameHeaders  []string  `yaml:"same_headers"`            // response headers that all carry one value: marks of one release
+	Rounds       int       `yaml:"rounds"`                  // times that all requests are sent at once, after one by one
 	Requests     []Request `yaml:"requests"`
 }
 
@@ -63,9 +68,10 @@ type Request struct {
 
 // Limits bound each step on a host.
 type Limits struct {
-	Quit         time.Duration `yaml:"quit"`  // from SIGQUIT until no process is left
-	Start        time.Duration `yaml:"start"` // until ping answers
-	WarmUp       time.Duration `yaml:"warm_up"`
+	Answer       time.Duration `yaml:"answer"`        // one question to php-fpm
+	Quit         time.Duration `yaml:"quit"`          // beyond process_control_timeout until no process is left
+	Start        time.Duration `yaml:"start"`         // until ping answers
+	WarmUp       time.Duration `yaml:"warm_up"`       // one request of the warm-up
 	Prove        time.Duration `yaml:"prove"`         // until every worker has named its release
 	QuietWindow  time.Duration `yaml:"quiet_window"`  // so long nobody may have come
 	QuietTimeout time.Duration `yaml:"quiet_timeout"` // else the drain is taken back
@@ -94,6 +100,8 @@ func (s *section) target(base Target, balancers []string) Target {
 	}
 	t.WarmUp = s.warmUp(base.WarmUp)
 	t.Limits = s.limits(base.Limits)
+	t.HealthPaths = s.texts("health_paths", base.HealthPaths, isURLPath)
+	t.OutsideCode = s.texts("outside_code", base.OutsideCode, isTree)
 	if _, ok := s.values["logs"]; ok {
 		t.Logs = s.logs()
 	} else {
@@ -107,12 +115,12 @@ func baseTarget() Target {
 	return Target{
 		Root: "/srv/mediawiki-releases", Served: "/srv/mediawiki",
 		Layout: Absolute, Strategy: Drain,
-		WarmUp: WarmUp{Web: "http://127.0.0.1:80", Parallel: 4, Requests: []Request{}},
+		WarmUp: WarmUp{Web: "http://127.0.0.1:80", SameHeaders: []string{}, Rounds: 2, Requests: []Request{}},
 		Limits: Limits{
-			Start: 20 * time.Second, WarmUp: time.Minute, Prove: 20 * time.Second,
+			Answer: 3 * time.Second, Quit: 5 * time.Second, Start: 20 * time.Second, WarmUp: 20 * time.Second, Prove: 10 * time.Second,
 			QuietWindow: time.Second, QuietTimeout: 30 * time.Second, Healthy: 10 * time.Second,
 		},
-		Logs: []Log{},
+		HealthPaths: []string{}, OutsideCode: []string{}, Logs: []Log{},
 	}
 }
 
@@ -147,7 +155,8 @@ func (s *section) warmUp(base WarmUp) WarmUp {
 	w := WarmUp{
 		Web:          sub.text("web", base.Web, isWeb),
 		MarkerHeader: sub.text("marker_header", base.MarkerHeader, isHeader),
-		Parallel:     sub.integer("parallel", base.Parallel, 1, 64),
+		SameHeaders:  sub.texts("same_headers", base.SameHeaders, isHeader),
+		Rounds:       sub.integer("rounds", base.Rounds, 0, 64),
 		Requests:     base.Requests,
 	}
 	if items, ok := sub.items("requests"); ok {
@@ -157,7 +166,7 @@ func (s *section) warmUp(base WarmUp) WarmUp {
 			q.missing("path", "what to ask for, such as /wiki/Main_Page")
 			q.missing("host", "the Host header, such as en.wikipedia.org")
 			w.Requests = append(w.Requests, Request{
-				Path: q.text("path", "", isURLPath), Host: q.text("host", "", isHostHeader), Status: q.integer("status", 200, 100, 599),
+				Path: q.text("path", "", isURLPath), Host: q.text("host", "", isHostHeader), Status: q.integer("status", 200, 200, 499),
 			})
 			q.close()
 		}
@@ -170,6 +179,7 @@ func (s *section) limits(base Limits) Limits {
 	sub := s.sub("limits")
 	const low, high = 100 * time.Millisecond, time.Hour
 	l := Limits{
+		Answer:       sub.duration("answer", base.Answer, low, high),
 		Quit:         sub.duration("quit", base.Quit, low, high),
 		Start:        sub.duration("start", base.Start, low, high),
 		WarmUp:       sub.duration("warm_up", base.WarmUp, low, high),
