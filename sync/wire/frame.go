@@ -64,32 +64,40 @@ type Reader struct {
 // NewReader returns a Reader that demands the preamble before the first frame.
 func NewReader(r io.Reader) *Reader { return &Reader{r: bufio.NewReaderSize(r, 64<<10)} }
 
-// Greeting reads the other side's preamble. Next does so itself when it was not called.
-func (r *Reader) Greeting() error {
-	if r.greeted {
-		return nil
-	}
-	head, err := r.r.Peek(preambleSize)
+// Greeting looks at the first bytes of r without taking them and says whether an agent, or an asker, of this version wrote
+// them. R must hold at least 64 bytes.
+func Greeting(r *bufio.Reader) error {
+	head, err := r.Peek(preambleSize)
 	if len(head) == 0 && err != nil {
 		return fmt.Errorf("%w: it ended before a word: %w", ErrPreamble, err)
 	}
-	var version int
 	if err != nil || !bytes.HasPrefix(head, []byte(preamble)) {
-		noise, _ := r.r.Peek(r.r.Buffered())
+		noise, _ := r.Peek(r.Buffered())
 		return fmt.Errorf("%w: it says %s", ErrPreamble, Quote(noise, 300))
 	}
-	if _, err := fmt.Sscanf(string(head[len(preamble):]), "%04x\n", &version); err != nil || version != Version {
+	if want := fmt.Sprintf("%s%04x\n", preamble, Version); string(head) != want {
 		return fmt.Errorf("%w: it greets with %s, this is version %d", ErrPreamble, Quote(head, 40), Version)
 	}
+	return nil
+}
+
+// greet takes the other side's preamble.
+func (r *Reader) greet() error {
+	if r.greeted {
+		return nil
+	}
+	if err := Greeting(r.r); err != nil {
+		return err
+	}
 	r.greeted = true
-	_, err = r.r.Discard(preambleSize)
+	_, err := r.r.Discard(preambleSize)
 	return err
 }
 
 // Next returns the next frame. The error is io.EOF only when the stream ended between two frames. Memory grows with what
 // has really arrived, never with what a header claims.
 func (r *Reader) Next() (Frame, error) {
-	if err := r.Greeting(); err != nil {
+	if err := r.greet(); err != nil {
 		return Frame{}, err
 	}
 	var head [headerSize]byte
