@@ -68,7 +68,7 @@ func (b *bringing) round(ctx context.Context, todo []targets.Target) (failed []t
 			case s.Err != nil:
 				fail([]targets.Target{t}, s.Err)
 				return true
-			case settled(s.State, b.to):
+			case b.settled(s, b.to):
 				b.arrived(t, b.errs[t.Name()] != nil)
 				return true
 			}
@@ -114,7 +114,7 @@ func (b *bringing) wave(ctx context.Context, wave []targets.Target, seen map[str
 		if err := b.intent(ctx, r); err != nil {
 			return err
 		}
-		err := guard(func() error { return b.turn(ctx, t, seen[t.Name()].State) })
+		err := guard(func() error { return b.turn(ctx, seen[t.Name()]) })
 		if err == nil || !errors.Is(err, targets.ErrFenced) {
 			if _, bad := b.prove(t, b.to); bad == nil {
 				b.arrived(t, true)
@@ -149,13 +149,17 @@ func (b *bringing) arrived(t targets.Target, brought bool) {
 }
 
 // turn switches t by the whole pool transaction when it is proven on one release, else it is repaired.
-func (b *bringing) turn(ctx context.Context, t targets.Target, s targets.State) error {
+func (b *bringing) turn(ctx context.Context, s Seen) error {
+	t := s.Target
+	if err := b.claimOne(ctx, t); err != nil {
+		return err
+	}
 	steward, repairs := t.(targets.Steward)
-	sw := b.change(s.Disk, b.to)
+	sw := b.change(s.State.Disk, b.to)
 	if sw.From.IsZero() || sw.From == sw.To {
 		sw.From = b.other
 	}
-	if settled(s, s.Disk) || !repairs {
+	if b.settled(s, s.State.Disk) || !repairs {
 		err := t.Activate(ctx, sw)
 		if err == nil || !repairs || errors.Is(err, targets.ErrFenced) || ctx.Err() != nil {
 			return err
@@ -187,7 +191,7 @@ func (d *run) settle(ctx context.Context, g goal, ts []targets.Target) (hosts []
 	}
 	var errs []error
 	for _, s := range d.survey(ctx, d.all) {
-		bad := s.proof(g.to)
+		bad := d.proof(s, g.to)
 		if bad == nil {
 			continue
 		}

@@ -60,7 +60,7 @@ func (x *progress) still(ctx context.Context, batch []targets.Target) error {
 		if x.hasFailed(s.Name()) {
 			continue
 		}
-		if err := s.proof(x.p.Release.ID); err != nil {
+		if err := x.proof(s, x.p.Release.ID); err != nil {
 			return fmt.Errorf("%s after its activation: %w", s.Name(), err)
 		}
 	}

@@ -44,7 +44,7 @@ type progress struct {
 // returned takes those targets from the failed ones that serve the old release again, proven.
 func (x *progress) returned(ctx context.Context) (ts []targets.Target) {
 	for _, s := range x.survey(ctx, x.failed) {
-		if s.proof(x.from) == nil {
+		if x.proof(s, x.from) == nil {
 			ts = append(ts, s.Target)
 		}
 	}
@@ -158,7 +158,7 @@ func (x *progress) one(ctx context.Context, t targets.Target) (Seen, error) {
 
 // change is the compare and swap from one release to another with this deploy's token.
 func (d *run) change(from, to release.ID) targets.Switch {
-	return targets.Switch{From: from, To: to, Token: d.token, Owner: d.p.Deploy, Emergency: d.p.Emergency != ""}
+	return targets.Switch{From: from, To: to, Token: d.token, Owner: d.owner, Emergency: d.p.Emergency != ""}
 }
 
 // prove asks t and returns an error unless disk, running and desired release are id and the pool has it.
@@ -167,17 +167,17 @@ func (d *run) prove(t targets.Target, id release.ID) (Seen, error) {
 	defer cancel()
 	s := Seen{Target: t}
 	s.Err = guard(func() (err error) { s.State, err = t.State(ctx); return err })
-	return s, s.proof(id)
+	return s, d.proof(s, id)
 }
 
 // proof says why a target is not settled on id, nil when it is.
-func (s Seen) proof(id release.ID) error {
+func (d *run) proof(s Seen, id release.ID) error {
 	switch {
 	case s.Err != nil:
 		return fmt.Errorf("not proven: %w", s.Err)
-	case settled(s.State, id):
+	case d.settled(s, id):
 		return nil
-	case s.State.Intent.Out || s.State.Pooled == targets.PoolMixed:
+	case settled(s.State, id) || s.State.Intent.Out || s.State.Pooled == targets.PoolMixed:
 		return fmt.Errorf("not as it should be in the pool: %w (disk %s, running %s, pool %q)", targets.ErrOut,
 			s.State.Disk.Short(), s.State.Running.Short(), s.State.Pooled)
 	}
@@ -228,10 +228,10 @@ func (s *stragglers) Unwrap() error { return s.err }
 // old release takes the deploy back; one that serves nobody is named.
 func (d *run) finish(ctx context.Context) error {
 	to := d.p.Release.ID
-	bad := unproven(d.survey(ctx, d.all), to)
+	bad := d.unproven(d.survey(ctx, d.all), to)
 	if len(bad) > 0 && ctx.Err() == nil {
 		_ = d.bring(ctx, goal{to: to, other: d.from, verb: journal.Repair, tries: 1}, targetsOf(bad)) // what counts is the next look
-		bad = unproven(d.survey(ctx, d.all), to)
+		bad = d.unproven(d.survey(ctx, d.all), to)
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -242,7 +242,7 @@ func (d *run) finish(ctx context.Context) error {
 	s := &stragglers{}
 	var errs, serving []error
 	for _, b := range bad {
-		err := fmt.Errorf("%s: %w", b.Name(), b.proof(to))
+		err := fmt.Errorf("%s: %w", b.Name(), d.proof(b, to))
 		errs, s.hosts = append(errs, err), append(s.hosts, b.Name())
 		if b.Err == nil && (b.State.Serving || settled(b.State, b.State.Disk)) {
 			serving = append(serving, err)
@@ -254,9 +254,9 @@ func (d *run) finish(ctx context.Context) error {
 	return s
 }
 
-func unproven(list []Seen, id release.ID) (bad []Seen) {
+func (d *run) unproven(list []Seen, id release.ID) (bad []Seen) {
 	for _, s := range list {
-		if s.proof(id) != nil {
+		if d.proof(s, id) != nil {
 			bad = append(bad, s)
 		}
 	}

@@ -2,9 +2,11 @@ package phases
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"scap/phases/journal"
 	"scap/sync/release"
@@ -105,11 +107,33 @@ func (r *Report) find(p Plan) {
 	}
 }
 
+// found is the Data of the preflight's outcome.
+type found struct {
+	// Out names the targets that somebody else than a deploy had taken out of the pool; they stay out.
+	Out []string `json:"out"`
+}
+
 // settled reports whether a target is proven on id and as it should be in the pool. A target that somebody else than a
 // deploy took out of the pool may stay out.
 func settled(s targets.State, id release.ID) bool {
 	on, ok := s.Consistent()
-	return ok && on == id && !s.Intent.Out && s.Pooled != targets.PoolMixed
+	silent := s.Pooled == targets.PoolUnknown && len(s.Problems) > 0 // a balancer that does not answer
+	return ok && on == id && !s.Intent.Out && s.Pooled != targets.PoolMixed && !silent
+}
+
+// settled is the same for a target that this deploy knows: one that it took out itself may not stay out.
+func (d *run) settled(s Seen, id release.ID) bool {
+	if s.Err != nil || !settled(s.State, id) {
+		return false
+	}
+	if s.State.Pooled != targets.PoolOut {
+		return true
+	}
+	if d.out != nil {
+		return slices.Contains(d.out, s.Name())
+	}
+	deploy, _, _ := strings.Cut(s.State.Intent.Switch.Owner, backTo)
+	return deploy != d.p.Deploy
 }
 
 // unfit says why a target cannot be deployed to.
@@ -167,10 +191,16 @@ func (d *run) preflight(ctx context.Context) (todo bool, err error) {
 		return false, d.outcome(r, context.Cause(ctx))
 	}
 	d.from = rep.From
+	found := found{Out: []string{}}
 	for _, s := range rep.Seen {
 		d.first[s.Name()] = s
+		if s.State.Pooled == targets.PoolOut && !s.State.Intent.Out {
+			found.Out = append(found.Out, s.Name())
+		}
 	}
+	d.out = found.Out
 	r.From = text(rep.From)
+	r.Data, _ = json.Marshal(found) // plain strings
 	if rep.Nothing {
 		r.Text = "every target is proven on this release already: nothing to do"
 	}
@@ -190,19 +220,35 @@ func (d *run) preflight(ctx context.Context) (todo bool, err error) {
 
 // claim raises the fencing token on those of ts that keep one.
 func (d *run) claim(ctx context.Context, token uint64, owner string, ts []targets.Target) error {
-	d.token = token
+	d.token, d.owner = token, owner
+	d.mu.Lock()
+	clear(d.claimed)
+	d.mu.Unlock()
 	f := targets.Fanout{Width: targets.FullWidth, MaxFailures: targets.AnyFailures}
 	_, err := targets.Each(ctx, ts, f, func(ctx context.Context, t targets.Target) error {
-		steward, ok := t.(targets.Steward)
-		if !ok {
-			return nil
-		}
-		ctx, cancel := context.WithTimeout(ctx, d.limit(t.Name()))
-		defer cancel()
-		r := journal.Record{Act: journal.Claim, Target: t.Name()}
-		return d.act(ctx, r, func() error { return steward.Claim(ctx, token, owner) })
+		return d.claimOne(ctx, t)
 	})
 	return wrap(err, "claim")
+}
+
+// claimOne claims t unless that is done. An answer that was lost leaves it to be done again: the target works for nobody
+// else than its claimer.
+func (d *run) claimOne(ctx context.Context, t targets.Target) error {
+	d.mu.Lock()
+	done := d.claimed[t.Name()]
+	d.mu.Unlock()
+	steward, ok := t.(targets.Steward)
+	if !ok || done {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.limit(t.Name()))
+	defer cancel()
+	r := journal.Record{Act: journal.Claim, Target: t.Name()}
+	err := d.act(ctx, r, func() error { return steward.Claim(ctx, d.token, d.owner) })
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.claimed[t.Name()] = err == nil
+	return err
 }
 
 // repair brings the named targets to From before the deploy begins, at most as many at once as their pools allow.

@@ -34,7 +34,7 @@ func (r *Runner) Resume(ctx context.Context, p Plan, past iter.Seq[journal.Recor
 	if err != nil {
 		return &Ended{How: journal.Unchanged, Cause: err}
 	}
-	d.past, d.returning = h.records, true
+	d.past, d.returning, d.out = h.records, true, h.out
 	d.p.Release.ID, d.from, d.p.Back = h.to, h.from, h.back
 	return d.resume(soft, h)
 }
@@ -65,6 +65,7 @@ type history struct {
 	back     bool // the deploy was a rollback
 	began    bool // the way back had begun
 	passed   bool // every phase had passed
+	out      []string
 }
 
 var errNothing = errors.New("it died before it knew what the targets served")
@@ -90,7 +91,11 @@ func read(past iter.Seq[journal.Record], p Plan) (history, error) {
 		h.token = max(h.token, r.Token)
 		switch {
 		case r.Kind == journal.Done && r.Act == journal.Preflight && r.From != "":
-			from = r.From
+			var f found
+			if err := json.Unmarshal(r.Data, &f); err != nil {
+				return h, fmt.Errorf("record %d: %w", r.Seq, err)
+			}
+			from, h.out = r.From, f.Out
 		case r.Kind == journal.Done && r.Act == journal.PhaseAct:
 			delete(open, r.Phase)
 		case r.Kind == journal.Intent && r.Act == journal.Rollback && r.Target == "":
@@ -146,7 +151,8 @@ func (d *run) resume(ctx context.Context, h history) error {
 		g = goal{to: d.p.Release.ID, other: d.from, verb: journal.Repair}
 		owner, ended = d.p.Deploy, journal.Deployed
 	}
-	d.token = token + 1
+	token++
+	d.token = token
 	d.say(journal.Record{Kind: journal.Note, Text: fmt.Sprintf("resumed: every target to %s", g.to.Short())})
 	if g.verb == journal.Rollback {
 		d.say(journal.Record{Kind: journal.Intent, Act: journal.Rollback, From: text(g.other), To: text(g.to), Text: "resumed"})
@@ -154,7 +160,7 @@ func (d *run) resume(ctx context.Context, h history) error {
 	// The way is the same for a first cancellation: the fleet must get to one release. Leave ends it.
 	ctx, cancel := context.WithTimeoutCause(d.hard, d.p.Limits.Undo, fmt.Errorf("took longer than %v", d.p.Limits.Undo))
 	defer cancel()
-	if err := d.claim(ctx, d.token, owner, d.all); errors.Is(err, targets.ErrFenced) {
+	if err := d.claim(ctx, token, owner, d.all); errors.Is(err, targets.ErrFenced) {
 		return d.end(&Ended{How: journal.Inconsistent, Hosts: d.changed(), Cause: err})
 	}
 	hosts, err := d.settle(ctx, g, d.order())
@@ -178,40 +184,67 @@ type Origin struct {
 // FromTargets finds out from the targets' own records which deploy was the last to act on them and what it went from and
 // to, for a resume without its journal (Runner.Undo with no ways). It fails where it would have to guess.
 func FromTargets(seen []Seen) (Origin, error) {
-	var last release.Intent // of the largest switch token: the newest act
-	var claim release.Intent
+	var last, claim release.Intent // of the largest switch token, and of the largest token
 	for _, s := range seen {
-		if s.Err != nil {
-			continue
-		}
 		in := s.State.Intent
-		if in.Switch.Token > last.Switch.Token {
+		if s.Err == nil && in.Switch.Token > last.Switch.Token {
 			last = in
 		}
-		if in.Token > claim.Token {
+		if s.Err == nil && in.Token > claim.Token {
 			claim = in
 		}
 	}
-	if last.Switch.Token == 0 || last.Switch.From.IsZero() || last.Switch.To.IsZero() {
+	deploy, goal, err := whither(last.Switch.Owner)
+	if err != nil {
+		return Origin{}, err
+	}
+	if last.Switch.Token == 0 || deploy == "" {
 		return Origin{}, errors.New("no target that answers was ever told to switch")
 	}
-	o := Origin{Deploy: last.Switch.Owner, From: last.Switch.From, To: last.Switch.To, Token: max(claim.Token, last.Switch.Token)}
-	owner, to, back := strings.Cut(claim.Claimer, backTo)
-	if owner != o.Deploy {
-		return o, nil // claimed by a later deploy that switched nothing
+	if claimer, to, err := whither(claim.Claimer); err == nil && claimer == deploy && !to.IsZero() {
+		goal = to // the way back had begun, and had switched nobody yet
 	}
-	if !back {
-		return o, nil
+	ids := between(seen, deploy)
+	if goal.IsZero() { // going forward: every switch that was one says from where
+		for _, s := range seen {
+			sw := s.State.Intent.Switch
+			if s.Err == nil && sw.Owner == deploy && sw.From != sw.To {
+				goal = sw.From
+			}
+		}
 	}
-	id, err := release.ParseID(to)
-	switch {
-	case err != nil:
-		return Origin{}, fmt.Errorf("the claim %q: %w", claim.Claimer, err)
-	case id == o.From:
-	case id == o.To:
-		o.From, o.To = o.To, o.From
-	default:
-		return Origin{}, fmt.Errorf("deploy %s was going back to %s, and switched between %s and %s", owner, id.Short(), o.From.Short(), o.To.Short())
+	ids = slices.DeleteFunc(ids, func(id release.ID) bool { return id == goal })
+	if goal.IsZero() || len(ids) > 1 {
+		return Origin{}, fmt.Errorf("deploy %s: the targets' records do not say from which release it came", deploy)
+	}
+	o := Origin{Deploy: deploy, From: goal, Token: max(claim.Token, last.Switch.Token)}
+	if len(ids) == 1 {
+		o.To = ids[0]
 	}
 	return o, nil
+}
+
+// between returns the releases that the deploy's switches name.
+func between(seen []Seen, deploy string) (ids []release.ID) {
+	for _, s := range seen {
+		sw := s.State.Intent.Switch
+		if owner, _, err := whither(sw.Owner); s.Err != nil || err != nil || owner != deploy {
+			continue
+		}
+		for _, id := range []release.ID{sw.From, sw.To} {
+			if !id.IsZero() && !slices.Contains(ids, id) {
+				ids = append(ids, id)
+			}
+		}
+	}
+	return ids
+}
+
+// whither reads a deploy's owner text: its name and, on the way back, to where.
+func whither(owner string) (deploy string, to release.ID, err error) {
+	deploy, back, ok := strings.Cut(owner, backTo)
+	if ok {
+		to, err = release.ParseID(back)
+	}
+	return deploy, to, wrap(err, "owner %q", owner)
 }

@@ -51,13 +51,16 @@ type run struct {
 	first map[string]Seen // what the preflight saw
 
 	silent    map[string]bool // who did not answer when last asked; guarded by mu
-	returning bool            // on the way back, which goes on without a journal; set while nothing else runs
+	claimed   map[string]bool // who has answered to the claim of token by owner; guarded by mu
+	owner     string
+	out       []string // found out of the pool by the preflight; nil when that is not known
+	returning bool     // on the way back, which goes on without a journal; set while nothing else runs
 }
 
 // start makes ready to run p. stop must be called; it waits until the observers know everything.
 func (r *Runner) start(ctx context.Context, p Plan) (d *run, soft context.Context, stop func()) {
 	p.Limits, p.HoldLimit = p.Limits.filled(), or(p.HoldLimit, 30*time.Minute)
-	d = &run{Runner: r, p: p, clock: r.Clock, all: p.Targets(), from: p.From, first: map[string]Seen{}, silent: map[string]bool{}}
+	d = &run{Runner: r, p: p, clock: r.Clock, all: p.Targets(), from: p.From, first: map[string]Seen{}, silent: map[string]bool{}, claimed: map[string]bool{}}
 	if d.clock == nil {
 		d.clock = System{}
 	}
