@@ -66,6 +66,11 @@ func (a all) split(prior Evidence) []Evidence {
 	if json.Unmarshal(prior, &list) != nil || len(list) != len(a) {
 		return make([]Evidence, len(a))
 	}
+	for i, e := range list {
+		if string(e) == "null" {
+			list[i] = nil
+		}
+	}
 	return list
 }
 

@@ -84,8 +84,8 @@ func validName(s string) bool {
 		return false
 	}
 	foreign := func(r rune) bool {
-		letter := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
-		return !letter && !('0' <= r && r <= '9') && !strings.ContainsRune("-_.:", r)
+		ours := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-_.:", r)
+		return !ours
 	}
 	return !strings.ContainsFunc(s, foreign)
 }

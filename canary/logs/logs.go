@@ -1,0 +1,66 @@
+// Package logs judges a release by the logs of the hosts that run it. On a host, Files follows the web server's, php's
+// and MediaWiki's own log files and counts distinct failing requests since the proven restart; on the deploy host, Gate
+// asks every canary for these counts and rules.
+//
+// What counts as a user's request: a line of an access log, unless its user agent begins with "scap/" (warm-up, proof
+// and probes of this tool) or its path is listed as Own (health checks of balancers must be: they would otherwise stand
+// in for traffic). It belongs to the new runtime when it ended at Since or later and, if the line carries a release, when
+// that is the release asked for. Web servers cut times to the second, so the first second's requests may be left out;
+// none is ever added.
+//
+// What counts as failing: an answer of 500 and above, an uncaught exception or fatal error in MediaWiki's log, a fatal
+// error or a killed child in php's. Lines with one request id are one failing request. Lines without any cannot be told
+// apart from those of another log, so the largest count of one log stands for them: a lower bound, never counted twice.
+package logs
+
+import (
+	"context"
+	"time"
+)
+
+// Query asks a host for what it logged since its runtime was proven.
+type Query struct {
+	Since   time.Time `json:"since"`
+	Release string    `json:"release,omitempty"` // lines that name another one are not of the new runtime
+	Nonce   string    `json:"nonce,omitempty"`   // what the new runtime wrote into its own log
+}
+
+// Page is a host's answer: totals since Query.Since, never differences, so a question may be asked again at any time and
+// by another deploy host.
+type Page struct {
+	Requests int64         `json:"requests"` // of users, served by the new runtime
+	Vouched  int64         `json:"vouched"`  // of them, those since a log was last cut off while it was read
+	Failing  int64         `json:"failing"`  // distinct failing requests
+	Lines    int64         `json:"lines"`    // of access logs since then, whoever asked: the log is alive
+	Top      []Fingerprint `json:"top,omitempty"`
+	Nonce    bool          `json:"nonce"` // Query.Nonce was read back
+	Newest   time.Time     `json:"newest"`
+	Behind   int64         `json:"behind,omitempty"` // bytes that are still to be read
+	// Problems are reasons not to trust the counts: an unreadable log, lines in an unknown form.
+	Problems []string `json:"problems,omitempty"`
+}
+
+// Fingerprint is one kind of failure: "TypeError in Hook.php:12".
+type Fingerprint struct {
+	Text  string `json:"text"`
+	Count int64  `json:"count"`
+	ID    string `json:"id,omitempty"` // one request that failed so
+}
+
+// Reader asks a host. It must be safe for several hosts at once and end with ctx.
+type Reader interface {
+	Read(ctx context.Context, host string, q Query) (Page, error)
+}
+
+// ReaderFunc is a function that is a Reader.
+type ReaderFunc func(ctx context.Context, host string, q Query) (Page, error)
+
+var _ Reader = ReaderFunc(nil)
+
+// Read calls f.
+func (f ReaderFunc) Read(ctx context.Context, host string, q Query) (Page, error) {
+	return f(ctx, host, q)
+}
+
+// maxTop bounds the fingerprints in one Page.
+const maxTop = 10

@@ -1,0 +1,234 @@
+package logs
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// event is what one line says.
+type event struct {
+	at      time.Time
+	id      string // request id; "" when the line has none
+	served  bool   // the end of a request
+	fails   bool
+	print   string // fingerprint, when it fails
+	uri     string
+	agent   string
+	release string
+}
+
+// verdict on a line by its form.
+type form int
+
+const (
+	foreign form = iota // not in the form that the source's kind has
+	silent              // well formed, says nothing that matters: a notice, a line of a stack trace
+	telling             // an event
+)
+
+// parser reads the lines of one kind of log.
+type parser func(line []byte) (event, form)
+
+// object is one line of JSON, its keys looked up by any of several names.
+type object map[string]json.RawMessage
+
+func parseObject(line []byte) (object, bool) {
+	var o object
+	if json.Unmarshal(line, &o) != nil || o == nil {
+		return nil, false
+	}
+	return o, true
+}
+
+// text returns the first of names that is a string or a number, as text.
+func (o object) text(names ...string) string {
+	for _, n := range names {
+		raw := bytes.TrimSpace(o[n])
+		if len(raw) == 0 {
+			continue
+		}
+		if raw[0] == '"' {
+			var s string
+			if json.Unmarshal(raw, &s) == nil && s != "" {
+				return s
+			}
+		} else if raw[0] == '-' || '0' <= raw[0] && raw[0] <= '9' {
+			return string(raw)
+		}
+	}
+	return ""
+}
+
+func (o object) object(names ...string) object {
+	for _, n := range names {
+		if sub, ok := parseObject(o[n]); ok {
+			return sub
+		}
+	}
+	return nil
+}
+
+// parseTime reads the forms that nginx, Apache, MediaWiki and Monolog write.
+func parseTime(s string) (time.Time, bool) {
+	if sec, err := strconv.ParseFloat(s, 64); err == nil {
+		const year2286 = 1e10 // above it a number counts milliseconds
+		if sec >= year2286 {
+			sec /= 1000
+		}
+		if sec <= 0 || sec >= year2286 {
+			return time.Time{}, false
+		}
+		return time.UnixMicro(int64(sec * 1e6)), true
+	}
+	for _, layout := range []string{
+		time.RFC3339, "2006-01-02T15:04:05Z0700", "02/Jan/2006:15:04:05 -0700",
+		"2006-01-02T15:04:05", "2006-01-02 15:04:05", // without a zone MediaWiki means UTC
+	} {
+		if t, err := time.Parse(layout, s); err == nil && t.Unix() > 0 {
+			return t, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// maxText bounds every text that comes from a log.
+const maxText = 200
+
+func clip(s string) string {
+	s = strings.ToValidUTF8(s, "?")
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, s)
+	if len(s) > maxText {
+		s = strings.ToValidUTF8(s[:maxText], "") + "…"
+	}
+	return s
+}
+
+// fingerprint names a kind of failure by its class and the place it comes from; the release's own path is left out, so
+// that two hosts, or two releases, give it one name.
+func fingerprint(class, file, line string) string {
+	class = clip(class)
+	if class == "" {
+		class = "error"
+	}
+	if file == "" {
+		return class
+	}
+	if line == "" {
+		return class + " in " + clip(path.Base(file))
+	}
+	return class + " in " + clip(path.Base(file)) + ":" + clip(line)
+}
+
+// parseAccessJSON reads an access log of JSON lines, written when a request ends.
+func parseAccessJSON(line []byte) (event, form) {
+	o, ok := parseObject(line)
+	if !ok {
+		return event{}, foreign
+	}
+	at, ok := parseTime(o.text("time", "@timestamp", "time_iso8601", "timestamp", "msec", "time_local"))
+	status, err := strconv.Atoi(o.text("status"))
+	if !ok || err != nil {
+		return event{}, foreign
+	}
+	uri := o.text("uri", "request_uri", "url")
+	if uri == "" {
+		uri = target(o.text("request"))
+	}
+	e := access(at, status, uri)
+	e.id = requestID(o.text("request_id", "reqId", "x_request_id", "id"))
+	e.agent = o.text("http_user_agent", "user_agent", "agent", "ua")
+	e.release = o.text("release")
+	return e, telling
+}
+
+func access(at time.Time, status int, uri string) event {
+	e := event{at: at, served: true, uri: uri}
+	if status >= 500 {
+		e.fails, e.print = true, fmt.Sprintf("HTTP %d", status)
+	}
+	return e
+}
+
+// target is the middle of "GET /x HTTP/1.1".
+func target(request string) string {
+	if f := strings.Fields(request); len(f) > 1 {
+		return f[1]
+	}
+	return request
+}
+
+// requestID bounds an id; what could not be one is none.
+func requestID(s string) string {
+	const limit = 128
+	if s == "-" || len(s) > limit {
+		return ""
+	}
+	return s
+}
+
+// parseCombined reads nginx's and Apache's combined format, with any number of further fields; a quoted field of 32 hex
+// digits behind the user agent is taken for the request id.
+func parseCombined(line []byte) (event, form) {
+	head, rest, ok := strings.Cut(string(line), " [")
+	if !ok || head == "" {
+		return event{}, foreign
+	}
+	stamp, rest, ok := strings.Cut(rest, "] ")
+	at, known := parseTime(stamp)
+	if !ok || !known {
+		return event{}, foreign
+	}
+	request, rest, ok := quoted(rest)
+	f := strings.Fields(rest)
+	if !ok || len(f) < 2 {
+		return event{}, foreign
+	}
+	status, err := strconv.Atoi(f[0])
+	if err != nil {
+		return event{}, foreign
+	}
+	e := access(at, status, target(request))
+	for n := 0; ; n++ {
+		i := strings.IndexByte(rest, '"')
+		if i < 0 {
+			break
+		}
+		var field string
+		if field, rest, ok = quoted(rest[i:]); !ok {
+			break
+		}
+		switch {
+		case n == 1:
+			e.agent = field
+		case n > 1 && len(field) == 32 && strings.Trim(field, "0123456789abcdef") == "":
+			e.id = field
+		}
+	}
+	return e, telling
+}
+
+// quoted cuts a leading "field" with backslash escapes off s.
+func quoted(s string) (field, rest string, ok bool) {
+	if !strings.HasPrefix(s, `"`) {
+		return "", s, false
+	}
+	for i := 1; i < len(s); i++ {
+		switch s[i] {
+		case '\\':
+			i++
+		case '"':
+			return s[1:i], s[i+1:], true
+		}
+	}
+	return "", s, false
+}
