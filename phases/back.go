@@ -70,6 +70,7 @@ func (b *bringing) round(ctx context.Context, todo []targets.Target) (failed []t
 				return true
 			case b.settled(s, b.to):
 				b.arrived(t, b.errs[t.Name()] != nil)
+				delete(b.errs, t.Name())
 				return true
 			}
 			return false
@@ -91,11 +92,13 @@ func (b *bringing) round(ctx context.Context, todo []targets.Target) (failed []t
 		}
 		todo = without(todo, names(wave))
 		for _, r := range b.wave(ctx, wave, seen) {
-			if r.Err != nil {
-				t, _ := b.target(r.Target)
-				fail([]targets.Target{t}, r.Err)
-				b.over = b.over || errors.Is(r.Err, targets.ErrFenced)
+			if r.Err == nil {
+				delete(b.errs, r.Target)
+				continue
 			}
+			t, _ := b.target(r.Target)
+			fail([]targets.Target{t}, r.Err)
+			b.over = b.over || errors.Is(r.Err, targets.ErrFenced)
 		}
 		if b.over {
 			fail(todo, fmt.Errorf("%w: %w", targets.ErrSkipped, targets.ErrFenced))
@@ -136,7 +139,6 @@ func (b *bringing) record(t targets.Target) journal.Record {
 
 // arrived writes that t is proven on the goal: when it was brought there, and when the journal thinks otherwise.
 func (b *bringing) arrived(t targets.Target, brought bool) {
-	delete(b.errs, t.Name())
 	r := b.record(t)
 	r.Kind = journal.Done
 	if b.verb == journal.Rollback {
@@ -148,7 +150,8 @@ func (b *bringing) arrived(t targets.Target, brought bool) {
 	}
 }
 
-// turn switches t by the whole pool transaction when it is proven on one release, else it is repaired.
+// turn switches a target by the whole pool transaction when it is proven on one release, else it is repaired. On the way
+// back one that will not switch is repaired as well; on the way forward it keeps the old release, which it serves.
 func (b *bringing) turn(ctx context.Context, s Seen) error {
 	t := s.Target
 	if err := b.claimOne(ctx, t); err != nil {
@@ -161,7 +164,8 @@ func (b *bringing) turn(ctx context.Context, s Seen) error {
 	}
 	if b.settled(s, s.State.Disk) || !repairs {
 		err := t.Activate(ctx, sw)
-		if err == nil || !repairs || errors.Is(err, targets.ErrFenced) || ctx.Err() != nil {
+		if err == nil || !repairs || errors.Is(err, targets.ErrFenced) || ctx.Err() != nil ||
+			b.verb != journal.Rollback && errors.Is(err, targets.ErrReturned) {
 			return err
 		}
 	}

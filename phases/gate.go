@@ -153,7 +153,7 @@ func (w *watch) window() canary.Window {
 	on := map[string]bool{}
 	for _, s := range w.active {
 		on[s.Name()] = true
-		win.Canary = append(win.Canary, host(s))
+		win.Canary = append(win.Canary, side(s))
 	}
 	for _, t := range append(append([]targets.Target{}, w.ph.Targets...), w.ph.Control...) {
 		s, ok := w.first[t.Name()]
@@ -161,12 +161,13 @@ func (w *watch) window() canary.Window {
 			continue
 		}
 		on[t.Name()] = true
-		win.Control = append(win.Control, host(s))
+		win.Control = append(win.Control, side(s))
 	}
 	return win
 }
 
-func host(s Seen) canary.Host {
+// side is a target as one side of the comparison sees it.
+func side(s Seen) canary.Host {
 	return canary.Host{Name: s.Name(), Release: text(s.State.Running), Since: s.State.Proof.Started, Nonce: s.State.Proof.Nonce}
 }
 

@@ -145,13 +145,20 @@ func (x *progress) one(ctx context.Context, t targets.Target) (Seen, error) {
 	ctx, cancel := context.WithTimeoutCause(x.hard, limit, fmt.Errorf("took longer than %v", limit))
 	defer cancel()
 	err := guard(func() error { return t.Activate(ctx, x.change(from, x.p.Release.ID)) })
-	var s Seen
-	if err == nil {
-		s, err = x.prove(t, x.p.Release.ID)
-	} else if errors.Is(err, targets.ErrReturned) {
-		if _, bad := x.prove(t, from); bad == nil {
-			r.Verdict = journal.Returned
-		}
+	if errors.Is(err, targets.ErrFenced) {
+		return Seen{}, x.outcome(r, err)
+	}
+	// The target's state is the truth, whatever Activate said: an answer may be lost behind an act that was done, and
+	// what runs the release must come before the gate.
+	s, bad := x.prove(t, x.p.Release.ID)
+	switch {
+	case bad == nil && err != nil:
+		r.Text = fmt.Sprintf("it proves the release, though: %v", err)
+		err = nil
+	case err == nil:
+		err = bad
+	case x.proof(s, from) == nil:
+		r.Verdict = journal.Returned
 	}
 	return s, x.outcome(r, err)
 }
