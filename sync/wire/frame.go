@@ -30,8 +30,8 @@ const (
 	End      Type = 'e' // no payload: the frames of this list or stream have ended
 )
 
-// bound is the largest payload of a frame type, known before anything is allocated for it.
-func (t Type) bound() int {
+// Bound is the largest payload of a frame type, known before anything is allocated for it.
+func (t Type) Bound() int {
 	switch t {
 	case Question, Sums, Wants:
 		return 1 << 20
@@ -106,7 +106,7 @@ func (r *Reader) Next() (Frame, error) {
 	}
 	f := Frame{Type: Type(head[0])}
 	size := binary.BigEndian.Uint32(head[1:])
-	if max := f.Type.bound(); uint64(size) > uint64(max) {
+	if max := f.Type.Bound(); uint64(size) > uint64(max) {
 		return Frame{}, fmt.Errorf("frame %q of %d bytes: at most %d are allowed", byte(f.Type), size, max)
 	}
 	if !strings.ContainsRune("qabswe", rune(f.Type)) {
@@ -144,8 +144,8 @@ func (w *Writer) Greet() error {
 
 // Frame writes one frame in one Write, so that it costs one packet where it fits.
 func (w *Writer) Frame(t Type, payload []byte) error {
-	if len(payload) > t.bound() {
-		return fmt.Errorf("frame %q of %d bytes: at most %d are allowed", byte(t), len(payload), t.bound())
+	if len(payload) > t.Bound() {
+		return fmt.Errorf("frame %q of %d bytes: at most %d are allowed", byte(t), len(payload), t.Bound())
 	}
 	if err := w.Greet(); err != nil {
 		return err

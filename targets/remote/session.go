@@ -1,0 +1,176 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"scap/sync/wire"
+)
+
+// session is one command on the host. Its streams go through pipes of this side, so that closing it frees whoever reads or
+// writes although the host is hung and the channel cannot be closed.
+type session struct {
+	conn   *conn
+	ssh    *ssh.Session
+	stderr tail
+	out    *io.PipeReader
+	in     *io.PipeWriter
+	once   sync.Once
+	closed chan struct{} // closed by Close
+	ended  chan struct{} // closed after exit was set
+	exit   error         // how the command ended
+}
+
+// exec starts a command on the connection.
+func (s *SSH) exec(ctx context.Context, c *conn, command string) (*session, error) {
+	x := &session{conn: c, closed: make(chan struct{}), ended: make(chan struct{})}
+	outR, outW := io.Pipe()
+	inR, inW := io.Pipe()
+	x.out, x.in = outR, inW
+	started := make(chan error, 1)
+	err := s.run(func() {
+		stdin, stdout, err := x.begin(command)
+		started <- err
+		if err != nil {
+			return
+		}
+		var both sync.WaitGroup
+		both.Go(func() {
+			_, _ = io.Copy(stdin, inR) // an error shows on the other pipe, as the end of the session
+			_ = stdin.Close()
+			_ = inR.CloseWithError(io.ErrClosedPipe)
+		})
+		both.Go(func() {
+			select {
+			case <-x.closed:
+			case <-x.ended:
+			}
+			_ = x.ssh.Close() // stuck while the host is hung; the connection's end frees it
+			_ = inW.Close()
+		})
+		_, err = io.Copy(outW, stdout)
+		_ = outW.CloseWithError(err)
+		x.exit = x.ssh.Wait()
+		close(x.ended)
+		both.Wait()
+	})
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case err := <-started:
+		if err != nil {
+			return nil, err
+		}
+		return x, nil
+	case <-ctx.Done():
+		_ = x.Close() // it closes itself when the host answers after all
+		return nil, context.Cause(ctx)
+	}
+}
+
+// begin opens the channel and starts the command: two round trips that a hung host never ends.
+func (x *session) begin(command string) (io.WriteCloser, io.Reader, error) {
+	var err error
+	if x.ssh, err = x.conn.client.NewSession(); err != nil {
+		var refused *ssh.OpenChannelError
+		if errors.As(err, &refused) {
+			err = fmt.Errorf("%w: %w", ErrSessions, err)
+		}
+		return nil, nil, err
+	}
+	x.ssh.Stderr = &x.stderr
+	stdin, err := x.ssh.StdinPipe()
+	if err == nil {
+		var stdout io.Reader
+		if stdout, err = x.ssh.StdoutPipe(); err == nil {
+			if err = x.ssh.Start(command); err == nil {
+				return stdin, stdout, nil
+			}
+		}
+	}
+	_ = x.ssh.Close()
+	return nil, nil, err
+}
+
+// Read reads the command's output.
+func (x *session) Read(p []byte) (int, error) { return x.out.Read(p) }
+
+// Write writes to the command's input.
+func (x *session) Write(p []byte) (int, error) { return x.in.Write(p) }
+
+// Close abandons the command: its input ends, and nothing is waited for.
+func (x *session) Close() error {
+	x.once.Do(func() {
+		close(x.closed)
+		_ = x.out.CloseWithError(io.ErrClosedPipe)
+		_ = x.in.CloseWithError(io.ErrClosedPipe)
+	})
+	return nil
+}
+
+// exitWait is how long Reason waits for the host's word on a command whose output has ended.
+const exitWait = 2 * time.Second
+
+// Reason returns why the session ended: the connection's end, or the command's exit and what it wrote to stderr.
+func (x *session) Reason() error {
+	select {
+	case <-x.closed:
+		return context.Cause(x.conn.life)
+	default:
+	}
+	t := time.NewTimer(exitWait)
+	defer t.Stop()
+	select {
+	case <-x.conn.life.Done():
+		return context.Cause(x.conn.life)
+	case <-t.C:
+		return nil
+	case <-x.ended:
+	}
+	said := x.stderr.String()
+	var code *ssh.ExitError
+	switch {
+	case errors.As(x.exit, &code) && code.ExitStatus() == 126:
+		return fmt.Errorf("exit status 126: the agent cannot be executed there; is its directory mounted noexec, or the host of another "+
+			"architecture? %s", said)
+	case x.exit == nil && said == "":
+		return nil
+	case said == "":
+		return x.exit
+	case x.exit == nil:
+		return errors.New(said)
+	}
+	return fmt.Errorf("%w: %s", x.exit, said)
+}
+
+// tail keeps the end of what is written to it.
+type tail struct {
+	mu sync.Mutex
+	b  []byte
+}
+
+const tailSize = 4 << 10
+
+// Write never fails.
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.b = append(t.b, p[max(0, len(p)-tailSize):]...); len(t.b) > tailSize {
+		t.b = append(t.b[:0], t.b[len(t.b)-tailSize:]...)
+	}
+	return len(p), nil
+}
+
+// String returns the text, fit for a terminal.
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return wire.Plain(string(t.b), tailSize)
+}
