@@ -1,0 +1,192 @@
+package fpm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func (c Control) systemctl(args ...string) []string {
+	return append(append(append([]string(nil), c.Sudo...), "systemctl"), args...)
+}
+
+// order sends a master the signal s, by the instance's command where it has one.
+func (i Instance) order(ctx context.Context, master process, s unix.Signal) error {
+	var argv []string
+	c := i.Control
+	switch s {
+	case unix.SIGQUIT:
+		argv = c.Quit
+		if len(argv) == 0 && c.Unit != "" {
+			argv = c.systemctl("kill", "--kill-who=main", "--signal=QUIT", c.Unit)
+		}
+	case unix.SIGUSR2:
+		argv = c.Reload
+		if len(argv) == 0 && c.Unit != "" {
+			argv = c.systemctl("kill", "--kill-who=main", "--signal=USR2", c.Unit)
+		}
+	case unix.SIGTERM:
+		argv = c.Kill
+		if len(argv) == 0 && c.Unit != "" {
+			argv = c.systemctl("kill", "--kill-who=main", "--signal=TERM", c.Unit)
+		}
+	}
+	if len(argv) == 0 {
+		return signal(master, s)
+	}
+	_, err := run(ctx, argv)
+	return err
+}
+
+// start starts an instance's master in a session of its own, so that it outlives the agent, and waits until a new master
+// answers its ping.
+func (r *Runtime) start(ctx context.Context, i Instance) error {
+	argv := i.Control.Start
+	switch {
+	case len(argv) > 0:
+	case i.Control.Unit != "":
+		argv = i.Control.systemctl("start", i.Control.Unit)
+	default:
+		argv = append(i.base(), "--daemonize")
+	}
+	log := filepath.Join(r.conf.Work, "start-"+i.Name+".log")
+	out, err := os.OpenFile(log, os.O_CREATE|os.O_TRUNC|os.O_RDWR, 0o644)
+	if err != nil {
+		return fmt.Errorf("start %s: %w", i.Name, err)
+	}
+	defer out.Close()
+	pid, err := launch(argv, out)
+	if err != nil {
+		return fmt.Errorf("start %s: %w", i.Name, err)
+	}
+	var ended error
+	err = poll(ctx, r.conf.Limits.Start.or(defaultStart), func() error {
+		if pid > 0 {
+			done, code := collect(pid)
+			if done {
+				pid = 0
+			}
+			if done && code != 0 {
+				ended = fmt.Errorf("the start command ended with exit status %d", code)
+				return nil
+			}
+		}
+		return r.ping(ctx, i)
+	})
+	if err = errors.Join(ended, err); err != nil {
+		said, _ := readSome(log, maxOutput)
+		return fmt.Errorf("start %s: %w: %s", i.Name, err, lastLine(said))
+	}
+	return nil
+}
+
+// launch starts argv without waiting for it: it may be the master itself, in the foreground.
+func launch(argv []string, out *os.File) (int, error) {
+	path, err := lookPath(argv[0])
+	if err != nil {
+		return 0, err
+	}
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return 0, err
+	}
+	defer null.Close()
+	p, err := os.StartProcess(path, argv, &os.ProcAttr{
+		Dir: "/", Env: environment(), Files: []*os.File{null, out, out}, Sys: &syscall.SysProcAttr{Setsid: true},
+	})
+	if err != nil {
+		return 0, err
+	}
+	pid := p.Pid
+	return pid, p.Release()
+}
+
+// collect asks whether the child has ended, and how.
+func collect(pid int) (done bool, code int) {
+	var status unix.WaitStatus
+	got, err := unix.Wait4(pid, &status, unix.WNOHANG, nil)
+	switch {
+	case err != nil: // somebody else has collected it: nothing is known of how it ended
+		return true, 0
+	case got != pid:
+		return false, 0
+	case status.Signaled():
+		return true, 128 + int(status.Signal())
+	}
+	return true, status.ExitStatus()
+}
+
+// halt stops every instance and returns only when none of their processes is left, strays included. With kill it does not
+// wait for requests. What does not go in time is killed: the time limit has cut its request off by then anyway.
+func (r *Runtime) halt(ctx context.Context, all []standing, kill bool) error {
+	polite, limit := unix.SIGQUIT, time.Duration(0)
+	if kill {
+		polite = unix.SIGTERM
+	}
+	var targets []process
+	var wrong []error
+	for _, s := range all {
+		for _, m := range s.crew.Masters {
+			if err := s.instance.order(ctx, m, polite); err != nil {
+				wrong = append(wrong, err)
+			}
+		}
+		for _, w := range s.crew.Strays { // nobody tells them: each gets the word itself
+			if err := signal(w, polite); err != nil {
+				wrong = append(wrong, err)
+			}
+		}
+		if !kill {
+			limit = max(limit, s.effective.Timeout)
+		}
+		targets = append(targets, s.crew.all()...)
+	}
+	if len(wrong) > 0 && len(left(targets)) == len(targets) {
+		return errors.Join(wrong...)
+	}
+	rest := awaitGone(ctx, targets, limit+r.conf.Limits.Stop.or(defaultStop))
+	for _, p := range rest {
+		if err := signal(p, unix.SIGKILL); err != nil {
+			wrong = append(wrong, err)
+		}
+	}
+	if rest = awaitGone(ctx, rest, r.conf.Limits.Stop.or(defaultStop)); len(rest) > 0 {
+		return errors.Join(append(wrong, fmt.Errorf("processes %v do not go away", pids(rest)))...)
+	}
+	return r.nobody(all)
+}
+
+// nobody answers nil when no process of any instance runs: neither one that was overlooked nor one that a supervisor
+// started again.
+func (r *Runtime) nobody(all []standing) error {
+	now, err := processes()
+	if err != nil {
+		return err
+	}
+	for _, s := range all {
+		if c := crewOf(now, s.instance.ConfigFile, s.pool()); len(c.all()) > 0 {
+			return fmt.Errorf("php-fpm %s runs again as %v: somebody else starts it (Restart=always?)", s.instance.Name, pids(c.all()))
+		}
+	}
+	return nil
+}
+
+// lookPath finds a command in the directories that commands are given, not in the agent's own PATH.
+func lookPath(name string) (string, error) {
+	if filepath.IsAbs(name) {
+		return name, nil
+	}
+	for _, dir := range filepath.SplitList(environment()[0][len("PATH="):]) {
+		path := filepath.Join(dir, name)
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("command %q: not found", name)
+}

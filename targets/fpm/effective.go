@@ -1,0 +1,151 @@
+package fpm
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// effective is what php-fpm makes of a configuration file, by its own word.
+type effective struct {
+	Pool    string
+	Others  []string // more pools of the same master
+	Timeout time.Duration
+	Keys    map[string]string // of the pool
+	Global  map[string]string
+}
+
+const (
+	maxOutput   = 256 << 10
+	commandTime = 30 * time.Second
+)
+
+// effective runs php-fpm's own test with the exact files and reads what it prints.
+func (r *Runtime) effective(ctx context.Context, i Instance) (effective, error) {
+	argv := i.Control.Test
+	if len(argv) == 0 {
+		argv = append(i.base(), "-tt")
+	}
+	out, err := run(ctx, argv)
+	if err != nil {
+		return effective{}, fmt.Errorf("test the configuration of %s: %w", i.Name, err)
+	}
+	e, err := parseEffective(out, i.Listen)
+	if err != nil {
+		return effective{}, fmt.Errorf("configuration of %s: %w", i.Name, err)
+	}
+	return e, nil
+}
+
+// base is the binary with its files.
+func (i Instance) base() []string {
+	argv := []string{i.Binary, "--fpm-config", i.ConfigFile}
+	if i.INI != "" {
+		argv = append(argv, "-c", i.INI)
+	}
+	return argv
+}
+
+// parseEffective reads the output of php-fpm -tt: "[date] NOTICE: [pool]" and "[date] NOTICE: \tkey = value" lines.
+func parseEffective(out []byte, listen string) (effective, error) {
+	pools := map[string]map[string]string{}
+	var section map[string]string
+	lines := bufio.NewScanner(bytes.NewReader(out))
+	lines.Buffer(nil, maxOutput)
+	for lines.Scan() {
+		_, text, ok := strings.Cut(lines.Text(), "NOTICE: ")
+		if !ok {
+			continue
+		}
+		if name, ok := strings.CutPrefix(text, "["); ok && strings.HasSuffix(name, "]") {
+			section = map[string]string{}
+			pools[strings.TrimSuffix(name, "]")] = section
+			continue
+		}
+		if key, value, ok := strings.Cut(text, " = "); ok && section != nil && strings.HasPrefix(key, "\t") {
+			section[strings.TrimSpace(key)] = value
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return effective{}, err
+	}
+	e := effective{Global: pools["global"]}
+	if e.Global == nil {
+		return effective{}, errors.New("php-fpm -tt printed no configuration: does the test command have -tt?")
+	}
+	for name, keys := range pools {
+		switch {
+		case name == "global":
+		case keys["listen"] == listen && e.Pool == "":
+			e.Pool, e.Keys = name, keys
+		default:
+			e.Others = append(e.Others, name)
+		}
+	}
+	if e.Pool == "" {
+		return effective{}, fmt.Errorf("no pool listens on %s", listen)
+	}
+	seconds, err := strconv.Atoi(strings.TrimSuffix(e.Global["process_control_timeout"], "s"))
+	if err != nil || seconds < 0 {
+		return effective{}, fmt.Errorf("process_control_timeout %q: not a number of seconds", e.Global["process_control_timeout"])
+	}
+	e.Timeout = time.Duration(seconds) * time.Second
+	return e, nil
+}
+
+// environment is what commands and masters get: nothing of the agent's own, and above all no FPM_SOCKETS.
+func environment() []string {
+	return []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C", "HOME=/nonexistent"}
+}
+
+// run runs one command to its end and returns the first part of what it printed, which is in the error too.
+func run(ctx context.Context, argv []string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, commandTime)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Env, cmd.Dir, cmd.WaitDelay = environment(), "/", time.Second
+	out := &head{}
+	cmd.Stdout, cmd.Stderr = out, out
+	err := cmd.Run()
+	if err != nil {
+		return out.Bytes(), fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, lastLine(out.Bytes()))
+	}
+	return out.Bytes(), nil
+}
+
+// head keeps the first maxOutput bytes that are written to it.
+type head struct{ bytes.Buffer }
+
+// Write never fails: what does not fit is dropped.
+func (h *head) Write(p []byte) (int, error) {
+	_, _ = h.Buffer.Write(p[:min(len(p), maxOutput-h.Len())])
+	return len(p), nil
+}
+
+var _ io.Writer = (*head)(nil)
+
+// lastLine is the end of a program's complaint.
+func lastLine(b []byte) string {
+	b = bytes.TrimSpace(b)
+	return string(b[max(0, len(b)-500):])
+}
+
+// pidFile reads the pid that an instance's pid file names.
+func pidFile(i Instance) (int, bool) {
+	if i.Control.PIDFile == "" {
+		return 0, false
+	}
+	b, err := readSome(i.Control.PIDFile, 32)
+	if err != nil {
+		return 0, false
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	return pid, err == nil && pid > 0
+}

@@ -1,0 +1,239 @@
+package fpm
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// process is one process at one moment: a pid alone may be somebody else's later, pid and start tick together may not.
+type process struct {
+	PID    int
+	Parent int
+	Tick   uint64 // clock ticks after boot at which it started
+	State  byte
+	Title  string // its command line, which php-fpm overwrites with what it is
+}
+
+const (
+	masterTitle = "php-fpm: master process ("
+	workerTitle = "php-fpm: pool "
+	maxTitle    = 4096
+)
+
+var errGone = errors.New("the process is gone")
+
+// readProcess reads one process. A zombie is gone: it runs no code.
+func readProcess(pid int) (process, error) {
+	stat, err := readSome(fmt.Sprintf("/proc/%d/stat", pid), maxTitle)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+		return process{}, fmt.Errorf("pid %d: %w", pid, errGone)
+	}
+	if err != nil {
+		return process{}, err
+	}
+	p, err := parseStat(stat)
+	if err != nil {
+		return process{}, err
+	}
+	if p.State == 'Z' || p.State == 'X' {
+		if p.Parent == os.Getpid() { // a master in the foreground that this agent started: nobody else collects it
+			_, _ = unix.Wait4(pid, nil, unix.WNOHANG, nil)
+		}
+		return process{}, fmt.Errorf("pid %d: %w", pid, errGone)
+	}
+	line, err := readSome(fmt.Sprintf("/proc/%d/cmdline", pid), maxTitle)
+	if err != nil {
+		return process{}, fmt.Errorf("pid %d: %w", pid, errGone)
+	}
+	title, _, _ := bytes.Cut(line, []byte{0})
+	p.Title = strings.TrimRight(string(title), " ")
+	return p, nil
+}
+
+// parseStat reads /proc/PID/stat. The name in parentheses may itself hold spaces and parentheses.
+func parseStat(b []byte) (process, error) {
+	head, _, _ := bytes.Cut(b, []byte(" "))
+	end := bytes.LastIndexByte(b, ')')
+	if end < 0 {
+		return process{}, fmt.Errorf("stat %.80q: no name", b)
+	}
+	f := strings.Fields(string(b[end+1:]))
+	if len(f) < 20 || len(f[0]) != 1 {
+		return process{}, fmt.Errorf("stat %.80q: too few fields", b)
+	}
+	pid, err1 := strconv.Atoi(string(head))
+	parent, err2 := strconv.Atoi(f[1])
+	tick, err3 := strconv.ParseUint(f[19], 10, 64)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return process{}, fmt.Errorf("stat: %w", err)
+	}
+	if pid <= 0 || parent < 0 {
+		return process{}, fmt.Errorf("stat: pid %d, parent %d", pid, parent)
+	}
+	return process{PID: pid, Parent: parent, Tick: tick, State: f[0][0]}, nil
+}
+
+// readSome reads at most limit bytes: files in /proc have no size to ask for first.
+func readSome(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, limit))
+}
+
+// processes lists all php-fpm processes of this machine by pid.
+func processes() (map[int]process, error) {
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return nil, err
+	}
+	found := map[int]process{}
+	for _, name := range names {
+		pid, err := strconv.Atoi(name)
+		if err != nil {
+			continue
+		}
+		// The title first: it is cheaper than the rest and nearly always another program's.
+		line, err := readSome("/proc/"+name+"/cmdline", int64(len(masterTitle)))
+		if err != nil || !bytes.HasPrefix(line, []byte("php-fpm: ")) {
+			continue
+		}
+		if p, err := readProcess(pid); err == nil {
+			found[pid] = p
+		}
+	}
+	return found, nil
+}
+
+// crew is who runs for one instance.
+type crew struct {
+	Masters []process
+	Workers []process // children of one of Masters
+	Strays  []process // workers of a pool of that name without any living master
+}
+
+func (c crew) all() []process {
+	return append(append(append([]process(nil), c.Masters...), c.Workers...), c.Strays...)
+}
+
+// crewOf picks an instance's processes by the title that php-fpm gives them: masters by the configuration file, workers by
+// their parent, strays by the pool's name (unknown: "", then none are found).
+func crewOf(all map[int]process, configFile, pool string) crew {
+	var c crew
+	masters := map[int]bool{}
+	for _, p := range all {
+		if isMaster(p, configFile) {
+			masters[p.PID] = true
+		}
+	}
+	for _, p := range all {
+		parent, known := all[p.Parent]
+		switch {
+		case masters[p.PID] && !masters[p.Parent]:
+			c.Masters = append(c.Masters, p)
+		case masters[p.Parent]: // a worker, or one that was forked a moment ago and still carries its master's title
+			c.Workers = append(c.Workers, p)
+		case pool != "" && p.Title == workerTitle+pool && (!known || !strings.HasPrefix(parent.Title, masterTitle)):
+			c.Strays = append(c.Strays, p)
+		}
+	}
+	return c
+}
+
+// isMaster compares titles. php-fpm writes its title over its arguments and environment and cuts it where those end.
+func isMaster(p process, configFile string) bool {
+	want := masterTitle + configFile + ")"
+	return p.Title == want || (len(p.Title) > len(masterTitle) && len(p.Title) < len(want) && strings.HasPrefix(want, p.Title) &&
+		!strings.HasSuffix(p.Title, ")"))
+}
+
+// signal sends s to p if p is still that process. A process that is gone needs no signal.
+func signal(p process, s unix.Signal) error {
+	fd, err := unix.PidfdOpen(p.PID, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("signal pid %d: %w", p.PID, err)
+	}
+	defer unix.Close(fd)
+	// The descriptor holds on to one process; if that is p now, the signal reaches p and nobody else.
+	now, err := readProcess(p.PID)
+	if errors.Is(err, errGone) || (err == nil && now.Tick != p.Tick) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("signal pid %d: %w", p.PID, err)
+	}
+	if err := unix.PidfdSendSignal(fd, s, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("signal %v to pid %d (%s): %w", s, p.PID, p.Title, err)
+	}
+	return nil
+}
+
+// left returns those of ps that still run.
+func left(ps []process) []process {
+	var rest []process
+	for _, p := range ps {
+		if now, err := readProcess(p.PID); err == nil && now.Tick == p.Tick {
+			rest = append(rest, p)
+		}
+	}
+	return rest
+}
+
+// awaitGone waits until none of ps runs, for at most limit, and returns who is left.
+func awaitGone(ctx context.Context, ps []process, limit time.Duration) []process {
+	rest := left(ps)
+	_ = poll(ctx, limit, func() error {
+		if rest = left(rest); len(rest) > 0 {
+			return errors.New("still there")
+		}
+		return nil
+	})
+	return rest
+}
+
+// poll asks until try answers nil, for at most limit; then it returns try's last error.
+func poll(ctx context.Context, limit time.Duration, try func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := try()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-tick.C:
+		}
+	}
+}
+
+func pids(ps []process) []int {
+	var out []int
+	for _, p := range ps {
+		out = append(out, p.PID)
+	}
+	return out
+}

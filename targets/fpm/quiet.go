@@ -1,0 +1,119 @@
+package fpm
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"scap/sync/release"
+)
+
+// sampleEvery is how often Quiet looks. Between two looks one worker should serve one request at most, so that the
+// status page, which keeps only the last URI of each worker, names each of them.
+const sampleEvery = 50 * time.Millisecond
+
+// Quiet watches every instance for window. Requests of the agent itself and those to ignored paths do not count; a request
+// whose path was not seen counts as one from outside. Active and Queued are as of the end of the window.
+func (r *Runtime) Quiet(ctx context.Context, window time.Duration) (release.Quiet, error) {
+	q := release.Quiet{Window: window}
+	last := make([]status, len(r.conf.Instances))
+	for n, i := range r.conf.Instances {
+		s, err := r.statusOf(ctx, i)
+		if err != nil {
+			return q, fmt.Errorf("is %s quiet: %w", i.Name, err)
+		}
+		last[n] = s
+	}
+	end := time.NewTimer(window)
+	defer end.Stop()
+	tick := time.NewTicker(sampleEvery)
+	defer tick.Stop()
+	for over := false; !over; {
+		select {
+		case <-ctx.Done():
+			return q, context.Cause(ctx)
+		case <-end.C:
+			over = true
+		case <-tick.C:
+		}
+		q.Active = 0
+		for n, i := range r.conf.Instances {
+			s, err := r.statusOf(ctx, i)
+			if err != nil {
+				return q, fmt.Errorf("is %s quiet: %w", i.Name, err)
+			}
+			outside, uri := r.came(i, last[n], s)
+			q.Outside += outside
+			if uri != "" {
+				q.Last = uri
+			}
+			q.Active += s.busy()
+			last[n] = s
+		}
+	}
+	for _, i := range r.conf.Instances {
+		waiting, err := queued(i.Listen)
+		if err != nil {
+			return q, err
+		}
+		q.Queued += waiting
+	}
+	r.settleStatus(last)
+	return q, nil
+}
+
+// settleStatus puts the requests of this watch into the ledger, so that a later agent knows them.
+func (r *Runtime) settleStatus(last []status) {
+	all := make([]evidence, len(last))
+	for n, i := range r.conf.Instances {
+		now, err := processes()
+		if err != nil {
+			return
+		}
+		c := crewOf(now, i.ConfigFile, last[n].Pool)
+		if len(c.Masters) != 1 {
+			return
+		}
+		all[n] = evidence{status: last[n], instance: release.Instance{Name: i.Name, Master: c.Masters[0].PID, Tick: c.Masters[0].Tick}}
+	}
+	_ = r.countOthers(all)
+}
+
+// came says how many requests from outside an instance took between two looks, and the URI of one of them.
+func (r *Runtime) came(i Instance, before, after status) (outside int64, uri string) {
+	if after.Start != before.Start { // restarted in between: by its new count everything is new
+		before = status{}
+	}
+	outside = after.Accepted - before.Accepted
+	if i.StatusListen == "" {
+		outside-- // the look itself
+	}
+	old := map[int]statusWorker{}
+	for _, p := range before.Processes {
+		old[p.PID] = p
+	}
+	for _, p := range after.Processes {
+		// A worker counts a request when it begins it.
+		if p.Requests == old[p.PID].Requests || after.isOwn(p) {
+			continue
+		}
+		if r.ignored(i, p) {
+			outside--
+			continue
+		}
+		uri = p.URI
+	}
+	return max(outside, 0), uri
+}
+
+// ignored reports whether a worker's last request was one that no user makes: another agent's look, a probe, a ping.
+func (r *Runtime) ignored(i Instance, p statusWorker) bool {
+	return path(p.URI) == i.StatusPath || path(p.URI) == i.PingPath || path(p.URI) == "/scap-probe" || p.Script == r.probe ||
+		slices.Contains(r.conf.Quiet.Ignore, path(p.URI))
+}
+
+// isOwn reports whether a worker answers, or has answered, this very status request.
+func (s status) isOwn(p statusWorker) bool {
+	return s.own != "" && len(p.URI) >= len(s.own) && p.URI[len(p.URI)-len(s.own):] == s.own
+}
