@@ -1,0 +1,227 @@
+package ui
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"scap/phases/journal"
+)
+
+// line is one thing to tell. A loud one must be seen by whoever looks at hosts only: failures, rulings, notes.
+type line struct {
+	text string
+	loud bool
+}
+
+func say(format string, args ...any) []line {
+	return []line{{text: fmt.Sprintf(format, args...)}}
+}
+
+func cry(format string, args ...any) []line {
+	return []line{{text: fmt.Sprintf(format, args...), loud: true}}
+}
+
+// again is how long a gate that says the same is not told again.
+const again = 30 * time.Second
+
+// tell adds a record to the story and returns what is to be told of it: mostly nothing or one line. All text is clean.
+func (s *story) tell(r journal.Record) []line {
+	took := s.took(r)
+	s.take(r)
+	switch {
+	case r.Kind == journal.Begin:
+		return s.tellBegin()
+	case r.Kind == journal.Ruled:
+		return s.tellRuled(r)
+	case r.Kind == journal.Note:
+		return cry("note: %s", Clean(joined(r.Target, r.Act, r.Text)))
+	case r.Kind == journal.End:
+		return nil // the closing block says it
+	case r.Act == journal.PhaseAct:
+		return s.tellPhase(r, took)
+	case r.Act == journal.Confirm:
+		return s.tellConfirm(r)
+	case r.Act == journal.Rollback && r.Target == "":
+		if r.Kind == journal.Intent {
+			return cry("going back to %s: %s", short(s.from), Clean(r.Text))
+		}
+		return nil
+	case r.Target == "":
+		return s.tellStep(r, took)
+	case r.Act == journal.Activate || r.Act == journal.Rollback || r.Act == journal.Repair:
+		return s.tellHost(r, took)
+	}
+	return s.tellBulk(r, took)
+}
+
+// joined writes "a: b: c" of those that are not empty.
+func joined(parts ...string) string {
+	var some []string
+	for _, p := range parts {
+		if p != "" {
+			some = append(some, p)
+		}
+	}
+	return strings.Join(some, ": ")
+}
+
+func (s *story) tellBegin() []line {
+	var b strings.Builder
+	fmt.Fprintf(&b, "deploy %s", Clean(s.deploy))
+	if s.outline.Back {
+		b.WriteString(" (a rollback)")
+	}
+	if s.outline.Message != "" {
+		fmt.Fprintf(&b, ": %s", quote(s.outline.Message))
+	}
+	if s.outline.User != "" {
+		fmt.Fprintf(&b, " by %s", Clean(s.outline.User))
+	}
+	if s.outline.Host != "" {
+		fmt.Fprintf(&b, " on %s", Clean(s.outline.Host))
+	}
+	if s.to != "" {
+		fmt.Fprintf(&b, ": release %s", short(s.to))
+	}
+	for i, p := range s.phases {
+		sep := ", "
+		if i == 0 {
+			sep = " to "
+		}
+		fmt.Fprintf(&b, "%s%s (%s)", sep, Clean(p.name), hosts(len(p.hosts)))
+	}
+	return say("%s", b.String())
+}
+
+func (s *story) tellPhase(r journal.Record, took time.Duration) []line {
+	p, name := s.phase(r.Phase), Clean(r.Phase)
+	switch r.Kind {
+	case journal.Intent:
+		return say("%s: begins, %s", name, hosts(len(p.hosts)))
+	case journal.Done:
+		return say("%s: passed, %d/%d hosts, %s", name, p.count(proven), len(p.hosts), seconds(took))
+	case journal.Failed:
+		return cry("%s: failed, %d/%d hosts proven, %s: %s", name, p.count(proven), len(p.hosts), seconds(took), Clean(r.Text))
+	}
+	return nil
+}
+
+// tellRuled tells a ruling when it is news: another word than before, the first since a host changed, or after a while.
+func (s *story) tellRuled(r journal.Record) []line {
+	p := s.phase(r.Phase)
+	key := r.Verdict
+	if p.saidVerdict == key && r.At.Sub(p.told) < again {
+		return nil
+	}
+	p.saidVerdict, p.told = key, r.At
+	words := map[string]string{"pass": "passes", "fail": "FAILS", "hold": "holds", "off": "is off", "word": "held; passed on the deployer's word"}
+	word, ok := words[r.Verdict]
+	if !ok {
+		word = "says " + Clean(r.Verdict)
+	}
+	text := joined(Clean(r.Phase), "gate "+word, Clean(r.Text))
+	return []line{{text: text, loud: r.Verdict == "fail" || r.Verdict == "word"}}
+}
+
+func (s *story) tellConfirm(r journal.Record) []line {
+	name := Clean(r.Phase)
+	switch r.Kind {
+	case journal.Intent:
+		return say("%s: waiting for the deployer's word", name)
+	case journal.Done, journal.Failed:
+		return say("%s", joined(name, "the deployer says "+Clean(or(r.Verdict, "nothing")), Clean(r.Text)))
+	}
+	return nil
+}
+
+func or(text, otherwise string) string {
+	if text == "" {
+		return otherwise
+	}
+	return text
+}
+
+// tellStep tells the end of what concerns no single host: lock, preflight, snapshot.
+func (s *story) tellStep(r journal.Record, took time.Duration) []line {
+	switch r.Kind {
+	case journal.Done:
+		text := fmt.Sprintf("%s: done, %s", Clean(r.Act), seconds(took))
+		if r.Act == journal.Preflight && s.from != "" {
+			text += ", the fleet serves " + short(s.from)
+		}
+		return say("%s", joined(text, Clean(r.Text)))
+	case journal.Failed:
+		return cry("%s: failed, %s: %s", Clean(r.Act), seconds(took), Clean(r.Text))
+	}
+	return nil
+}
+
+// tellHost tells what became of one host. The intents are seen in the grid and told by their outcomes.
+func (s *story) tellHost(r journal.Record, took time.Duration) []line {
+	h := s.hosts[r.Target]
+	p := s.phaseOf(h)
+	p.saidVerdict = ""
+	name := joined(Clean(p.name), Clean(r.Target))
+	switch {
+	case r.Kind == journal.Intent:
+		return nil
+	case h.cell == proven:
+		return say("%s proven on %s, %d/%d, %s", name, short(s.to), p.count(proven), len(p.hosts), seconds(took))
+	case h.cell == returned:
+		text := fmt.Sprintf("%s returned, proven on %s, %s", name, short(s.from), seconds(took))
+		if r.Kind == journal.Failed {
+			return cry("%s: %s", text, Clean(r.Text))
+		}
+		return say("%s", text)
+	case h.cell == waiting:
+		return say("%s repaired, proven on %s, %s", name, short(s.from), seconds(took))
+	case h.cell == out:
+		return cry("%s OUT, proven on nothing, %s: %s", name, seconds(took), Clean(r.Text))
+	}
+	return cry("%s failed, %s: %s", name, seconds(took), Clean(r.Text))
+}
+
+func (s *story) phaseOf(h *host) *stage {
+	for _, p := range s.phases {
+		for _, x := range p.hosts {
+			if x == h {
+				return p
+			}
+		}
+	}
+	return s.phase("hosts")
+}
+
+// tellBulk tells what is done on every host: failures at once, progress by quarters, and the end.
+func (s *story) tellBulk(r journal.Record, took time.Duration) []line {
+	b := s.bulk[r.Act]
+	total := len(s.hosts)
+	if b == nil || b.done+b.failed >= total {
+		b = &bulk{began: r.At.Add(-took)}
+		s.bulk[r.Act] = b
+	}
+	var lines []line
+	switch r.Kind {
+	case journal.Done:
+		b.done++
+	case journal.Failed:
+		b.failed++
+		lines = cry("%s: %s failed, %s: %s", Clean(r.Act), Clean(r.Target), seconds(took), Clean(r.Text))
+	default:
+		if r.At.Before(b.began) {
+			b.began = r.At
+		}
+		return nil
+	}
+	all := b.done+b.failed == total
+	if all || (total >= 8 && (b.done-b.marked)*4 >= total) {
+		b.marked = b.done
+		text := fmt.Sprintf("%s: %d/%d hosts, %s", Clean(r.Act), b.done, total, seconds(r.At.Sub(b.began)))
+		if b.failed > 0 {
+			text += fmt.Sprintf(", %d failed", b.failed)
+		}
+		lines = append(lines, line{text: text})
+	}
+	return lines
+}
