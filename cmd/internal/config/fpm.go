@@ -53,7 +53,7 @@ func (f FPM) Commands() Commands {
 		c.Start = systemctl("start")
 		c.Quit = systemctl("kill", "--kill-who", "main", "-s", "SIGQUIT")
 		c.Reload = systemctl("kill", "--kill-who", "main", "-s", "SIGUSR2")
-		c.Kill = systemctl("kill", "-s", "SIGKILL")
+		c.Kill = systemctl("kill", "--kill-who", "main", "-s", "SIGTERM") // the master ends its workers; SIGKILL would orphan them
 	default:
 		c.Start = f.Control.Start
 	}

@@ -130,7 +130,7 @@ targets:
     - {name: a, listen: "127.0.0.1:9000", config: /etc/a.conf, max_request: 20s, control: {pid_file: /run/a.pid, start: [/usr/sbin/php-fpm8.2, -D]}}
     - {name: b, listen: /run/b.sock, config: /etc/b.conf, ini: /etc/b.ini, control: {commands: {start: [/x], quit: [/y], reload: [/z]}}}
 groups:
-  one: {hosts: ["app[01:04].x"], limits: {quiet_window: 250ms}, logs: [{path: /var/log/e, format: nginx}]}
+  one: {hosts: ["app[01:04].x"], limits: {quiet_window: 250ms}, logs: [{path: /var/log/e, format: access-json}]}
   two: {hosts: ["app[03:10].x"], strategy: drain, data_center: west}
 phases:
   - {name: one, groups: [one], width: 50%, gate: {error_threshold: 3}, max_failures: 10%}

@@ -31,6 +31,7 @@ type Host struct {
 // Gate is what must be seen after a phase. Nil is no gate.
 type Gate struct {
 	Probes         string        `yaml:"probes,omitempty"`          // a YAML file of HTTP probes; empty: none
+	Front          string        `yaml:"front,omitempty"`           // http://host:port of the balancer: the probes go through it too; empty: not
 	ErrorThreshold int           `yaml:"error_threshold,omitempty"` // distinct failing requests in the logs that fail the phase; 0: logs are not judged
 	MinRequests    int           `yaml:"min_requests,omitempty"`    // served by the new release, else it holds
 	MaxWait        time.Duration `yaml:"max_wait"`                  // then a hold is asked about; unattended it rolls back
@@ -109,6 +110,7 @@ func (s *section) gate(key string) *Gate {
 	sub := s.sub(key)
 	g := &Gate{
 		Probes:         sub.text("probes", "", isPath),
+		Front:          sub.text("front", "", isWeb),
 		ErrorThreshold: sub.integer("error_threshold", 0, 1, 1000000),
 		MaxWait:        sub.duration("max_wait", 10*time.Minute, time.Second, 24*time.Hour),
 		Tick:           sub.duration("tick", 5*time.Second, 100*time.Millisecond, 10*time.Minute),
@@ -120,6 +122,9 @@ func (s *section) gate(key string) *Gate {
 	}
 	if n.Kind == yaml.MappingNode && !sub.has("probes") && !sub.has("error_threshold") {
 		sub.r.wrong(n, "%s has neither probes nor error_threshold: it could never pass; say gate: none if nothing shall be looked at", sub.name)
+	}
+	if sub.has("front") && !sub.has("probes") {
+		sub.r.wrong(sub.keyNode("front"), "%s goes with probes: without them nothing is asked", sub.path("front"))
 	}
 	if g.Tick > g.MaxWait {
 		sub.r.wrong(sub.place, "%s: tick %s is longer than max_wait %s", sub.name, FormatDuration(g.Tick), FormatDuration(g.MaxWait))

@@ -27,9 +27,10 @@ const (
 
 // The formats of logs.
 const (
-	MediaWikiJSON = "mediawiki-json"
-	Nginx         = "nginx"
-	PHPFPM        = "php-fpm"
+	AccessJSON = "access-json" // a web server's access log as JSON lines
+	Access     = "access"      // the combined format of nginx and Apache
+	MediaWiki  = "mediawiki"   // MediaWiki's JSON lines or its plain debug log
+	PHP        = "php"         // php's error log or php-fpm's own
 )
 
 // Target is what is the same for all hosts of a group.
@@ -81,7 +82,7 @@ type Limits struct {
 // Log is a log file on the host.
 type Log struct {
 	Path   string `yaml:"path"`
-	Format string `yaml:"format"` // MediaWikiJSON, Nginx or PHPFPM
+	Format string `yaml:"format"` // AccessJSON, Access, MediaWiki or PHP
 }
 
 // target reads the keys of a Target in s; those that are not there are as in base.
@@ -203,8 +204,8 @@ func (s *section) logs() []Log {
 	for i, n := range items {
 		q := s.r.section(n, nil, fmt.Sprintf("%s[%d]", s.path("logs"), i))
 		q.missing("path", "the log file on the host")
-		q.missing("format", "mediawiki-json, nginx or php-fpm")
-		l := Log{Path: q.text("path", "", isPath), Format: q.one("format", "", MediaWikiJSON, Nginx, PHPFPM)}
+		q.missing("format", "access-json, access, mediawiki or php")
+		l := Log{Path: q.text("path", "", isPath), Format: q.one("format", "", AccessJSON, Access, MediaWiki, PHP)}
 		if l.Path != "" && seen[l.Path] {
 			s.r.wrong(q.values["path"], "%s: %s is given twice: its errors would count twice", q.name, l.Path)
 		}

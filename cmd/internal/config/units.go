@@ -93,6 +93,10 @@ type Percent int
 // String writes 80%.
 func (p Percent) String() string { return share(0, int(p), true) }
 
+// Of returns how many of n the share is, rounded up, but never all of several nor the only one: something must be free to
+// change.
+func (p Percent) Of(n int) int { return max(min((n*int(p)+99)/100, n-1), 0) }
+
 func share(count, percent int, relative bool) string {
 	if relative {
 		return strconv.Itoa(percent) + "%"
