@@ -75,9 +75,6 @@ func isAdminWord(text string) string {
 	return ""
 }
 
-// Min returns how many of n hosts must serve well: the capacity, rounded up.
-func (b Balancer) Min(n int) int { return (n*int(b.Capacity) + 99) / 100 }
-
 func (s *section) balancers() []Balancer {
 	list := []Balancer{}
 	for _, key := range s.names() {

@@ -146,7 +146,7 @@ func TestResolved(t *testing.T) {
 	one := c.Group("one")
 	for what, ok := range map[string]bool{
 		"health flag below root":         one.HealthFlag == "/srv/r/out",
-		"capacity is rounded up":         one.Limits.Quit == 5*time.Second && c.Balancer("h").Min(7) == 4 && c.Balancer("c").Min(7) == 0 && len(c.Pool("h")) == 10,
+		"capacity is rounded up":         one.Limits.Quit == 5*time.Second && c.Balancer("h").Capacity.Of(7) == 4 && c.Balancer("c").Capacity.Of(7) == 0 && Percent(90).Of(1) == 0 && Percent(100).Of(4) == 3 && len(c.Pool("h")) == 10,
 		"limits are merged key by key":   one.Limits.QuietWindow == 250*time.Millisecond && one.Limits.Start == 20*time.Second,
 		"a group replaces a key":         c.Group("two").Strategy == Drain && one.Strategy == Reload,
 		"first phase wins":               len(c.Phases[0].Hosts) == 4 && len(c.Phases[1].Hosts) == 6 && c.Phases[1].Hosts[0].Name == "app05.x",

@@ -103,9 +103,9 @@ func (r *reader) capacity(c *Config, i int, at *yaml.Node) {
 				here++
 			}
 		}
-		if out := min(p.Width.Of(len(p.Hosts)), here); out > 0 && pool-out < b.Min(pool) {
+		if out := min(p.Width.Of(len(p.Hosts)), here); out > 0 && pool-out < b.Capacity.Of(pool) {
 			r.wrong(at, "phases[%d]: width %s takes %d of the %d hosts behind %s out at a time, and its capacity %s wants %d to serve",
-				i, p.Width, out, pool, b.Name, b.Capacity, b.Min(pool))
+				i, p.Width, out, pool, b.Name, b.Capacity, b.Capacity.Of(pool))
 		}
 	}
 }

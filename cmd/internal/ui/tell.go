@@ -15,11 +15,13 @@ type line struct {
 }
 
 func say(format string, args ...any) []line {
-	return []line{{text: fmt.Sprintf(format, args...)}}
+	return []line{{text: strings.TrimRight(fmt.Sprintf(format, args...), ": ")}} // a reason may be empty
 }
 
 func cry(format string, args ...any) []line {
-	return []line{{text: fmt.Sprintf(format, args...), loud: true}}
+	lines := say(format, args...)
+	lines[0].loud = true
+	return lines
 }
 
 // again is how long a gate that says the same is not told again.
@@ -44,7 +46,7 @@ func (s *story) tell(r journal.Record) []line {
 		return s.tellConfirm(r)
 	case r.Act == journal.Rollback && r.Target == "":
 		if r.Kind == journal.Intent {
-			return cry("going back to %s: %s", short(s.from), Clean(r.Text))
+			return cry("%s", joined("going back to "+short(s.from), Clean(r.Text)))
 		}
 		return nil
 	case r.Target == "":
