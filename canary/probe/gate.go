@@ -1,0 +1,273 @@
+package probe
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"scap/canary"
+)
+
+// Asker lets a host ask its own web server. It must be safe for several hosts at once and end with ctx.
+type Asker interface {
+	Ask(ctx context.Context, host string, q Question) (Report, error)
+}
+
+// AskerFunc is a function that is an Asker.
+type AskerFunc func(ctx context.Context, host string, q Question) (Report, error)
+
+var _ Asker = AskerFunc(nil)
+
+// Ask calls f.
+func (f AskerFunc) Ask(ctx context.Context, host string, q Question) (Report, error) {
+	return f(ctx, host, q)
+}
+
+// Gate rules by probes. It passes when every probe is as expected on every canary and, if there is a Front, through the
+// balancer. A probe that fails on a canary and not on a host with the old release fails the release; one that fails on
+// both is not this release, and holds. What could not be reached holds. Without any host of the old release left, a probe
+// that failed on a canary fails the release: Ready has seen all of them pass.
+type Gate struct {
+	Set      *Set
+	Asker    Asker
+	Local    string   // the hosts' own web server, as they see it: http://127.0.0.1:80
+	Front    string   // the balancer, as the deploy host sees it; empty for none
+	Hosts    []string // asked by Ready
+	Controls int      // hosts of the old release to compare with; 2
+	AskLimit time.Duration
+}
+
+var _ canary.Gate = (*Gate)(nil)
+
+const (
+	maxAsked    = 8 // hosts asked at once
+	defControls = 2
+	defAskLimit = 2 * time.Minute
+	front       = "the balancer"
+)
+
+// seen is what one place answered.
+type seen struct {
+	where  string
+	report Report
+	err    error
+}
+
+// Ready runs all probes where the old release runs: what fails before a deploy could not be held against it.
+func (g *Gate) Ready(ctx context.Context) error {
+	if err := g.makesSense(); err != nil {
+		return err
+	}
+	var errs []error
+	for _, s := range g.ask(ctx, g.Hosts, g.Front != "") {
+		if s.err == nil {
+			s.err = s.report.Err()
+		}
+		if s.err != nil {
+			errs = append(errs, fmt.Errorf("probe %s before the deploy: %w", s.where, s.err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (g *Gate) makesSense() error {
+	switch {
+	case g.Set == nil || len(g.Set.Probes) == 0:
+		return errNoProbes
+	case g.Asker == nil || g.Local == "":
+		return errors.New("probes: no host can be asked")
+	}
+	return nil
+}
+
+// ask asks hosts, some at once, and the front.
+func (g *Gate) ask(ctx context.Context, hosts []string, through bool) []seen {
+	n := len(hosts)
+	if through {
+		n++
+	}
+	limit := g.AskLimit
+	if limit <= 0 {
+		limit = defAskLimit
+	}
+	out := make([]seen, n)
+	slots := make(chan struct{}, maxAsked)
+	var wg sync.WaitGroup
+	for i := range n {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			ctx, cancel := context.WithTimeout(ctx, limit)
+			defer cancel()
+			if i == len(hosts) {
+				r, err := Run(ctx, g.Set.Question(g.Front))
+				out[i] = seen{front, r, err}
+				return
+			}
+			r, err := g.Asker.Ask(ctx, hosts[i], g.Set.Question(g.Local))
+			out[i] = seen{hosts[i], r, err}
+		})
+	}
+	wg.Wait()
+	return out
+}
+
+// finding is one probe that was not as expected at one place.
+type finding struct {
+	Where  string `json:"where"`
+	Result Result `json:"result"`
+}
+
+func (f finding) String() string { return f.Where + ": " + f.Result.String() }
+
+// figures are one look's numbers.
+type figures struct {
+	Probes      int       `json:"probes"`
+	Hosts       int       `json:"hosts"`
+	Failed      []finding `json:"failed,omitempty"`      // on canaries
+	Front       []finding `json:"front,omitempty"`       // through the balancer
+	Unreachable []string  `json:"unreachable,omitempty"` // places nothing is known of
+	Controls    int       `json:"controls"`              // hosts that were compared with
+}
+
+// Judge asks every canary and the front and, when a canary fails, hosts with the old release.
+func (g *Gate) Judge(ctx context.Context, w canary.Window, _ canary.Evidence) (canary.Ruling, error) {
+	if err := g.makesSense(); err != nil {
+		return canary.Ruling{}, err
+	}
+	if len(w.Canary) == 0 {
+		return canary.Ruling{Verdict: canary.Hold, Reason: "no canary host is in the window"}, nil
+	}
+	hosts := make([]string, 0, len(w.Canary))
+	for _, h := range w.Canary {
+		hosts = append(hosts, h.Name)
+	}
+	f := figures{Probes: len(g.Set.Probes), Hosts: len(hosts)}
+	for _, s := range g.ask(ctx, hosts, g.Front != "") {
+		f.take(s)
+	}
+	var old map[string]Outcome
+	if len(f.Failed) > 0 {
+		old = g.compare(ctx, w, &f)
+	}
+	if ctx.Err() != nil {
+		return canary.Ruling{}, context.Cause(ctx)
+	}
+	v, why := f.rule(hosts, len(w.Control), old, g.Front)
+	numbers, err := json.Marshal(f)
+	if err != nil {
+		return canary.Ruling{}, fmt.Errorf("write down the probes: %w", err)
+	}
+	return canary.Ruling{Verdict: v, Reason: why, Numbers: numbers}, nil
+}
+
+// take sorts one place's answer.
+func (f *figures) take(s seen) {
+	if s.err == nil && len(s.report.Results) == 0 {
+		s.err = errNoProbes
+	}
+	if s.err != nil {
+		f.Unreachable = append(f.Unreachable, fmt.Sprintf("%s: %v", s.where, s.err))
+		return
+	}
+	for _, r := range s.report.Results {
+		switch {
+		case r.Outcome == OK:
+		case r.Outcome != Failed:
+			f.Unreachable = append(f.Unreachable, s.where+": "+r.String())
+		case s.where == front:
+			f.Front = append(f.Front, finding{s.where, r})
+		default:
+			f.Failed = append(f.Failed, finding{s.where, r})
+		}
+	}
+}
+
+// compare asks hosts with the old release and returns, for the probes that any of them answered, how it ended there: OK
+// when it is as expected on at least one.
+func (g *Gate) compare(ctx context.Context, w canary.Window, f *figures) map[string]Outcome {
+	most := g.Controls
+	if most <= 0 {
+		most = defControls
+	}
+	var hosts []string
+	for _, h := range w.Control[:min(len(w.Control), most)] {
+		hosts = append(hosts, h.Name)
+	}
+	ended := map[string]Outcome{}
+	for _, s := range g.ask(ctx, hosts, false) {
+		if s.err != nil || len(s.report.Results) == 0 {
+			f.Unreachable = append(f.Unreachable, fmt.Sprintf("%s, to compare with: %v", s.where, s.err))
+			continue
+		}
+		f.Controls++
+		there := map[string]Outcome{}
+		for _, step := range g.Set.Login {
+			there[step.Name] = OK // the login's steps are reported only when they do not end well
+		}
+		for _, r := range s.report.Results {
+			there[r.Name] = r.Outcome
+		}
+		for name, o := range there {
+			if o == OK || o == Failed && ended[name] == Untried {
+				ended[name] = o
+			}
+		}
+	}
+	return ended
+}
+
+// rule turns the figures into a verdict and its reason.
+func (f *figures) rule(hosts []string, control int, old map[string]Outcome, through string) (canary.Verdict, string) {
+	var ours, alike, unknown []finding
+	for _, bad := range f.Failed {
+		switch o := old[bad.Result.Name]; {
+		case control == 0 || o == OK:
+			ours = append(ours, bad)
+		case o == Failed:
+			alike = append(alike, bad)
+		default:
+			unknown = append(unknown, bad)
+		}
+	}
+	switch {
+	case len(ours) > 0 && control == 0:
+		return canary.Fail, fmt.Sprintf("%s; no host with the old release is left to compare with", list(ours))
+	case len(ours) > 0:
+		return canary.Fail, fmt.Sprintf("%s; as expected on a host with the old release", list(ours))
+	case len(unknown) > 0:
+		return canary.Hold, fmt.Sprintf("%s; no host with the old release could be asked: %s", list(unknown), strings.Join(few(f.Unreachable), "; "))
+	case len(alike) > 0:
+		return canary.Hold, fmt.Sprintf("not this release: %s; the hosts without it fail alike", list(alike))
+	case len(f.Unreachable) > 0:
+		return canary.Hold, "could not ask " + strings.Join(few(f.Unreachable), "; ")
+	case len(f.Front) > 0:
+		return canary.Hold, fmt.Sprintf("%s (%s); on the canaries themselves all is as expected", list(f.Front), through)
+	}
+	why := fmt.Sprintf("%d probes as expected on %s", f.Probes, strings.Join(few(hosts), ", "))
+	if through != "" {
+		why += " and through " + through
+	}
+	return canary.Pass, why
+}
+
+func list(fs []finding) string {
+	texts := make([]string, 0, len(fs))
+	for _, f := range fs {
+		texts = append(texts, f.String())
+	}
+	return strings.Join(few(texts), "; ")
+}
+
+// few keeps a list short.
+func few(texts []string) []string {
+	const most = 3
+	if len(texts) > most+1 {
+		return append(texts[:most:most], fmt.Sprintf("and %d more", len(texts)-most))
+	}
+	return texts
+}
