@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -159,12 +160,12 @@ func (r *Runtime) halt(ctx context.Context, all []standing, kill bool) error {
 	if rest = awaitGone(ctx, rest, r.conf.Limits.Stop.or(defaultStop)); len(rest) > 0 {
 		return errors.Join(append(wrong, fmt.Errorf("processes %v do not go away", pids(rest)))...)
 	}
-	return r.nobody(all)
+	return nobody(ctx, all)
 }
 
 // nobody answers nil when no process of any instance runs: neither one that was overlooked nor one that a supervisor
 // started again.
-func (r *Runtime) nobody(all []standing) error {
+func nobody(ctx context.Context, all []standing) error {
 	now, err := processes()
 	if err != nil {
 		return err
@@ -173,8 +174,35 @@ func (r *Runtime) nobody(all []standing) error {
 		if c := crewOf(now, s.instance.ConfigFile, s.pool()); len(c.all()) > 0 {
 			return fmt.Errorf("php-fpm %s runs again as %v: somebody else starts it (Restart=always?)", s.instance.Name, pids(c.all()))
 		}
+		if who, ok := listener(ctx, s.instance.Listen); ok {
+			return fmt.Errorf("another process%s listens on %s: php-fpm would refuse to start beside it", who, s.instance.Listen)
+		}
 	}
 	return nil
+}
+
+// listener reports whether anybody accepts on an address and, where the kernel says so, who began to listen there.
+func listener(ctx context.Context, listen string) (who string, ok bool) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, network(listen), listen)
+	if err != nil {
+		return "", false
+	}
+	defer conn.Close()
+	raw, isUnix := conn.(*net.UnixConn)
+	if !isUnix {
+		return "", true
+	}
+	if sys, err := raw.SyscallConn(); err == nil {
+		_ = sys.Control(func(fd uintptr) {
+			if c, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
+				who = fmt.Sprintf(" (pid %d)", c.Pid)
+			}
+		})
+	}
+	return who, true
 }
 
 // lookPath finds a command in the directories that commands are given, not in the agent's own PATH.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -131,6 +132,14 @@ type crew struct {
 
 func (c crew) all() []process {
 	return append(append(append([]process(nil), c.Masters...), c.Workers...), c.Strays...)
+}
+
+// of returns the workers of one pool, those that were forked a moment ago among them. A master with a status socket of its
+// own has another pool for it.
+func (c crew) of(pool string) []process {
+	return slices.DeleteFunc(slices.Clone(c.Workers), func(p process) bool {
+		return strings.HasPrefix(p.Title, workerTitle) && p.Title != workerTitle+pool
+	})
 }
 
 // crewOf picks an instance's processes by the title that php-fpm gives them: masters by the configuration file, workers by

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -164,10 +163,7 @@ func (r *Runtime) missing(i Instance, e *evidence) ([]process, error) {
 	}
 	e.crew = now
 	var missing []process
-	for _, w := range now.Workers {
-		if strings.HasPrefix(w.Title, workerTitle) && w.Title != workerTitle+e.status.Pool {
-			continue // of another pool of this master
-		}
+	for _, w := range now.of(e.status.Pool) {
 		if _, ok := e.workers[w.PID]; !ok {
 			missing = append(missing, w)
 		}
@@ -210,7 +206,7 @@ func (r *Runtime) complete(ctx context.Context, i Instance, e *evidence) (err er
 			return fmt.Errorf("worker %d appeared while the others were asked", p.PID)
 		}
 	}
-	if n := len(e.crew.Workers); e.status.Manager == "static" && n != e.status.slots {
+	if n := len(e.crew.of(e.status.Pool)); e.status.Manager == "static" && n != e.status.slots {
 		return fmt.Errorf("%d workers answered, php-fpm counts %d", n, e.status.slots)
 	}
 	return nil
