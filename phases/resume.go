@@ -40,7 +40,7 @@ func (r *Runner) Resume(ctx context.Context, p Plan, past iter.Seq[journal.Recor
 }
 
 // Undo takes a deploy back to p.From by the ways of its journal, newest first, then proves every target of p there. It is
-// Resume for who has decided to go back whatever the journal says; ways may be empty.
+// Resume for who has decided to go back whatever the journal says, or has none; ways may be empty.
 func (r *Runner) Undo(ctx context.Context, p Plan, ways []journal.Way) error {
 	d, soft, stop := r.start(ctx, p)
 	defer stop()
@@ -53,6 +53,11 @@ func (r *Runner) Undo(ctx context.Context, p Plan, ways []journal.Way) error {
 		return &Ended{How: journal.Unchanged, Cause: errors.New("nothing says which release to go back to")}
 	}
 	d.past, d.returning = h.records, true
+	if j, ok := d.Journal.(interface{ Seq() uint64 }); ok && j.Seq() == 0 { // so that this can be resumed
+		if err := d.begin(); err != nil {
+			return &Ended{How: journal.Unchanged, Cause: err}
+		}
+	}
 	return d.resume(soft, h)
 }
 
@@ -117,8 +122,10 @@ func (h *history) parse(from, ended string, p Plan) (err error) {
 	if ended != "" && ended != journal.Inconsistent {
 		return fmt.Errorf("%w %s: there is nothing to resume", ErrFinished, ended)
 	}
-	if h.to, err = release.ParseID(h.records[0].To); err != nil {
-		return err
+	if to := h.records[0].To; to != "" { // a deploy of which only the targets were left does not know
+		if h.to, err = release.ParseID(to); err != nil {
+			return err
+		}
 	}
 	if deploy := h.records[0].Deploy; deploy != "" && deploy != p.Deploy {
 		return fmt.Errorf("the journal is of deploy %s and the plan of %s", deploy, p.Deploy)

@@ -168,7 +168,7 @@ func TestWhatIsNoPassHolds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			in(t, func(t *testing.T, w *world) {
 				p := w.plan(2)
-				p.Phases[1].Gate, p.Phases[1].MaxWait = g, 2*time.Minute
+				p.Phases[1].Gate, p.Phases[1].MaxWait = g, 40*time.Second
 				if e := ended(t, (&Runner{Journal: w}).Run(t.Context(), p), journal.RolledBack); !errors.Is(e, ErrHold) {
 					t.Error(e)
 				}

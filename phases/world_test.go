@@ -145,6 +145,13 @@ func (w *world) Append(r journal.Record) (journal.Record, error) {
 	return r, nil
 }
 
+// Seq is the number of the last record.
+func (w *world) Seq() uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return uint64(len(w.records))
+}
+
 // call is the begin of a call to h: it takes a moment, and fails when it was told to.
 func (h *host) call(ctx context.Context, what string) error {
 	select {

@@ -140,7 +140,9 @@ func parse(line []byte) (Record, error) {
 	var r Record
 	d := json.NewDecoder(bytes.NewReader(line))
 	d.DisallowUnknownFields()
-	if err := d.Decode(&r); err != nil {
+	if err := d.Decode(&r); errors.Is(err, io.EOF) {
+		return Record{}, errors.New("an empty line") // io.EOF would read as the end
+	} else if err != nil {
 		return Record{}, err
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
