@@ -33,6 +33,19 @@ func (k Kind) Error() string {
 	return string(k)
 }
 
+// Is lets the errors of the standard library that a kind stands for be recognised on both sides of the wire.
+func (k Kind) Is(target error) bool {
+	switch k {
+	case Late:
+		return target == context.DeadlineExceeded //nolint:errorlint // errors.Is walks the chain
+	case NotFound:
+		return target == fs.ErrNotExist //nolint:errorlint // the same
+	case NoSpace:
+		return target == syscall.ENOSPC //nolint:errorlint // the same
+	}
+	return false
+}
+
 // Of gives err this kind and leaves its text as it is.
 func (k Kind) Of(err error) error { return &kindOf{k, err} }
 

@@ -193,6 +193,11 @@ func TestKindsSurvive(t *testing.T) {
 		if !errors.Is(error(e), c.kind) {
 			t.Errorf("%v: errors.Is does not see %q", c.err, c.kind)
 		}
+		for _, std := range []error{fs.ErrNotExist, syscall.ENOSPC, context.DeadlineExceeded} {
+			if errors.Is(c.err, std) != errors.Is(error(e), std) && c.kind != Broken {
+				t.Errorf("%v: errors.Is(%v) differs on the other side", c.err, std)
+			}
+		}
 	}
 }
 

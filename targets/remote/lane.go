@@ -15,7 +15,6 @@ type lane struct {
 	turn   chan struct{} // holds one token while nobody uses the lane
 	client *push.Client  // nil: to be opened
 	rwc    io.ReadWriteCloser
-	shared bool // the host allows no session for this lane: use the other one
 }
 
 func newLane() lane {

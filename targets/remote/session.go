@@ -13,52 +13,26 @@ import (
 	"scap/sync/wire"
 )
 
-// session is one command on the host. Its streams go through pipes of this side, so that closing it frees whoever reads or
-// writes although the host is hung and the channel cannot be closed.
+// session is one command on the host.
 type session struct {
+	*pumped
 	conn   *conn
 	ssh    *ssh.Session
 	stderr tail
-	out    *io.PipeReader
-	in     *io.PipeWriter
-	once   sync.Once
-	closed chan struct{} // closed by Close
 	ended  chan struct{} // closed after exit was set
 	exit   error         // how the command ended
 }
 
 // exec starts a command on the connection.
 func (s *SSH) exec(ctx context.Context, c *conn, command string) (*session, error) {
-	x := &session{conn: c, closed: make(chan struct{}), ended: make(chan struct{})}
-	outR, outW := io.Pipe()
-	inR, inW := io.Pipe()
-	x.out, x.in = outR, inW
+	x := &session{pumped: newPumped(), conn: c, ended: make(chan struct{})}
 	started := make(chan error, 1)
 	err := s.run(func() {
 		stdin, stdout, err := x.begin(command)
 		started <- err
-		if err != nil {
-			return
+		if err == nil {
+			x.pump(stdin, stdout, func() { x.exit = x.ssh.Wait(); close(x.ended) }, func() { _ = x.ssh.Close() })
 		}
-		var both sync.WaitGroup
-		both.Go(func() {
-			_, _ = io.Copy(stdin, inR) // an error shows on the other pipe, as the end of the session
-			_ = stdin.Close()
-			_ = inR.CloseWithError(io.ErrClosedPipe)
-		})
-		both.Go(func() {
-			select {
-			case <-x.closed:
-			case <-x.ended:
-			}
-			_ = x.ssh.Close() // stuck while the host is hung; the connection's end frees it
-			_ = inW.Close()
-		})
-		_, err = io.Copy(outW, stdout)
-		_ = outW.CloseWithError(err)
-		x.exit = x.ssh.Wait()
-		close(x.ended)
-		both.Wait()
 	})
 	if err != nil {
 		return nil, err
@@ -81,8 +55,9 @@ func (x *session) begin(command string) (io.WriteCloser, io.Reader, error) {
 	if x.ssh, err = x.conn.client.NewSession(); err != nil {
 		var refused *ssh.OpenChannelError
 		if errors.As(err, &refused) {
-			err = fmt.Errorf("%w: %w", ErrSessions, err)
+			return nil, nil, fmt.Errorf("%w: %w", ErrSessions, err)
 		}
+		x.conn.kill(fmt.Errorf("it took no further session: %w", err)) // only a dead connection fails otherwise
 		return nil, nil, err
 	}
 	x.ssh.Stderr = &x.stderr
@@ -97,22 +72,6 @@ func (x *session) begin(command string) (io.WriteCloser, io.Reader, error) {
 	}
 	_ = x.ssh.Close()
 	return nil, nil, err
-}
-
-// Read reads the command's output.
-func (x *session) Read(p []byte) (int, error) { return x.out.Read(p) }
-
-// Write writes to the command's input.
-func (x *session) Write(p []byte) (int, error) { return x.in.Write(p) }
-
-// Close abandons the command: its input ends, and nothing is waited for.
-func (x *session) Close() error {
-	x.once.Do(func() {
-		close(x.closed)
-		_ = x.out.CloseWithError(io.ErrClosedPipe)
-		_ = x.in.CloseWithError(io.ErrClosedPipe)
-	})
-	return nil
 }
 
 // exitWait is how long Reason waits for the host's word on a command whose output has ended.

@@ -97,15 +97,20 @@ func (s *SSH) Open(ctx context.Context) (io.ReadWriteCloser, error) {
 	if s.o.Agent == nil {
 		return nil, fmt.Errorf("ssh to %s: no agent is given to be run there", s.addr())
 	}
-	c, err := s.connect(ctx)
-	if err != nil {
-		return nil, err
+	for first := true; ; first = false {
+		c, fresh, err := s.connect(ctx)
+		if err != nil {
+			return nil, err
+		}
+		rwc, err := s.start(ctx, c)
+		if err == nil {
+			return rwc, nil
+		}
+		if !first || fresh || c.life.Err() == nil || ctx.Err() != nil {
+			return nil, fmt.Errorf("start the agent on %s: %w", s.addr(), c.because(err))
+		}
+		// An idle connection had died unnoticed: that is no reason to fail.
 	}
-	rwc, err := s.start(ctx, c)
-	if err != nil {
-		return nil, fmt.Errorf("start the agent on %s: %w", s.addr(), c.because(err))
-	}
-	return rwc, nil
 }
 
 // Close ends the connection at once, and waits for all that worked on it.
@@ -134,26 +139,25 @@ func (s *SSH) run(do func()) error {
 	return nil
 }
 
-// connect returns the living connection, or makes one.
-func (s *SSH) connect(ctx context.Context) (*conn, error) {
+// connect returns the living connection, or makes a fresh one.
+func (s *SSH) connect(ctx context.Context) (c *conn, fresh bool, err error) {
 	select {
 	case <-s.turn:
 		defer func() { s.turn <- struct{}{} }()
 	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+		return nil, false, context.Cause(ctx)
 	}
 	if s.life.Err() != nil {
-		return nil, ErrClosed
+		return nil, false, ErrClosed
 	}
 	if s.conn != nil && s.conn.life.Err() == nil {
-		return s.conn, nil
+		return s.conn, false, nil
 	}
-	c, err := s.dial(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", s.addr(), err)
+	if c, err = s.dial(ctx); err != nil {
+		return nil, false, fmt.Errorf("connect to %s: %w", s.addr(), err)
 	}
 	s.conn = c
-	return c, nil
+	return c, true, nil
 }
 
 // dial makes a connection and looks after it until it ends.
@@ -194,7 +198,7 @@ func (s *SSH) transport(ctx context.Context) (net.Conn, error) {
 	if s.o.Jump == nil {
 		return (&net.Dialer{}).DialContext(ctx, "tcp", s.addr())
 	}
-	jump, err := s.o.Jump.connect(ctx)
+	jump, _, err := s.o.Jump.connect(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("by way of %s: %w", s.o.Jump.addr(), err)
 	}
