@@ -232,10 +232,20 @@ func (j *job) goBack(ctx context.Context, cause error) error {
 	back := j.s
 	back.From, back.To = j.s.To, j.s.From
 	if !j.direct() {
-		// The host may have been in the pool for a moment.
-		live, cancel := living(ctx, 2*j.o.QuietLimit)
+		// It may have been in the pool for a moment.
+		live, cancel := living(ctx, 2*j.o.QuietLimit+4*j.o.CallLimit)
 		defer cancel()
-		if err := j.quiet(live); err != nil {
+		err := j.mark(live, true)
+		if err == nil {
+			err = j.drain(live)
+		}
+		if err == nil {
+			err = j.quiet(live)
+		}
+		if errors.Is(err, targets.ErrFenced) {
+			return j.abandon(errors.Join(cause, err))
+		}
+		if err != nil {
 			return j.stayOut(ctx, fmt.Errorf("%w; then, to go back to %s: %w", cause, back.To.Short(), err))
 		}
 	}

@@ -78,7 +78,7 @@ func TestActivate(t *testing.T) {
 			balancers: []string{"lb1"},
 			want: end{
 				runs: relB, pooled: true,
-				story: "out=true drain@lb1 quiet activate:b out=false ready@lb1",
+				story: "out=true drain@lb1 quiet activate:b ready@lb1 out=false",
 			},
 		},
 		"already there": {
@@ -93,7 +93,7 @@ func TestActivate(t *testing.T) {
 				w.intent = release.Intent{Out: true, Owner: "deploy-6", Token: 6}
 				w.bals[0].drained = true
 			},
-			want: end{runs: relB, pooled: true, story: "out=false ready@lb1"},
+			want: end{runs: relB, pooled: true, story: "ready@lb1 out=false"},
 		},
 		"no balancer, quiet host": {
 			want: end{runs: relB, pooled: true, story: "out=true quiet activate:b out=false"},
@@ -113,7 +113,7 @@ func TestActivate(t *testing.T) {
 			want: end{
 				err: []error{errBusy, targets.ErrReturned}, runs: relA, pooled: true,
 				says:  []string{"after 30s balancer lb1 still has requests under way", "nothing was changed"},
-				story: "out=true drain@lb1 out=false ready@lb1",
+				story: "out=true drain@lb1 ready@lb1 out=false",
 			},
 		},
 		"a balancer that forgets its drain is told again": {
@@ -128,7 +128,7 @@ func TestActivate(t *testing.T) {
 			},
 			want: end{
 				runs: relB, pooled: true,
-				story: "out=true drain@lb1 drain@lb1 quiet activate:b out=false ready@lb1",
+				story: "out=true drain@lb1 drain@lb1 quiet activate:b ready@lb1 out=false",
 			},
 		},
 		"a balancer that does not answer before": {
@@ -143,7 +143,7 @@ func TestActivate(t *testing.T) {
 			before:    func(w *world) { w.fail["drain@lb1"] = once(errDead) },
 			want: end{
 				err: []error{errDead, targets.ErrReturned}, runs: relA, pooled: true,
-				story: "out=true drain@lb1 out=false ready@lb1",
+				story: "out=true drain@lb1 ready@lb1 out=false",
 			},
 		},
 		"a balancer that dies for good at the drain": {
@@ -161,7 +161,7 @@ func TestActivate(t *testing.T) {
 			before:    func(w *world) { w.broken = relB },
 			want: end{
 				err: []error{targets.ErrReturned}, runs: relA, pooled: true,
-				story: "out=true drain@lb1 quiet activate:b out=false ready@lb1",
+				story: "out=true drain@lb1 quiet activate:b ready@lb1 out=false",
 			},
 		},
 		"the checks fail": {
@@ -169,7 +169,7 @@ func TestActivate(t *testing.T) {
 			o:         Options{Checks: func(context.Context, string) error { return bad }},
 			want: end{
 				err: []error{bad, targets.ErrReturned}, runs: relA, pooled: true,
-				story: "out=true drain@lb1 quiet activate:b quiet activate:a out=false ready@lb1",
+				story: "out=true drain@lb1 quiet activate:b out=true drain@lb1 quiet activate:a ready@lb1 out=false",
 			},
 		},
 		"the checks fail and so does the way back": {
@@ -197,7 +197,7 @@ func TestActivate(t *testing.T) {
 			},
 			want: end{
 				err: []error{errDead, targets.ErrReturned}, runs: relA, pooled: true,
-				story: "out=true drain@lb1 quiet activate:b repair:a out=false ready@lb1",
+				story: "out=true drain@lb1 quiet activate:b repair:a ready@lb1 out=false",
 			},
 		},
 		"the health check stays red on the new release": {
@@ -239,6 +239,16 @@ func TestActivate(t *testing.T) {
 				err: []error{targets.ErrFenced}, runs: relA, out: true, owner: "deploy-7",
 				story: "out=true drain@lb1 quiet activate:b",
 			},
+		},
+		"another deploy took over and put the host back": {
+			balancers: []string{"lb1"},
+			before: func(w *world) {
+				w.fail["idle@lb1"] = func(int) error {
+					w.intent, w.bals[0].drained = release.Intent{Token: 8}, false
+					return nil
+				}
+			},
+			want: end{err: []error{targets.ErrFenced}, runs: relA, pooled: true, story: "out=true drain@lb1"},
 		},
 		"somebody had taken it out": {
 			balancers: []string{"lb1"},
@@ -316,7 +326,7 @@ func TestCancelWhileWaiting(t *testing.T) {
 		err := w.target(Options{}).Activate(ctx, toB())
 		end{
 			err: []error{stop, targets.ErrReturned}, runs: relA, pooled: true,
-			story: "out=true drain@lb1 out=false ready@lb1",
+			story: "out=true drain@lb1 ready@lb1 out=false",
 		}.check(t, w, err)
 	})
 }
@@ -327,6 +337,6 @@ func TestCancelWhileSwitchingEndsTheSwitch(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		w.fail["activate:b"] = func(int) error { cancel(); return nil }
 		err := w.target(Options{}).Activate(ctx, toB())
-		end{runs: relB, pooled: true, story: "out=true drain@lb1 quiet activate:b out=false ready@lb1"}.check(t, w, err)
+		end{runs: relB, pooled: true, story: "out=true drain@lb1 quiet activate:b ready@lb1 out=false"}.check(t, w, err)
 	})
 }

@@ -37,7 +37,9 @@ type world struct {
 	quiet func(n int) release.Quiet
 	// lost makes Activate end and then lose its answer.
 	lost bool
-	bals []*fakeBalancer
+	// dieAt is the number of the act from which on nothing reaches anybody: the deploy host is dead. Zero: never.
+	dieAt int
+	bals  []*fakeBalancer
 }
 
 func newWorld(balancers ...string) *world {
@@ -60,6 +62,9 @@ func (w *world) target(o Options) *Target {
 func (w *world) act(name string) error {
 	w.log = append(w.log, name)
 	w.calls[name]++
+	if w.dieAt > 0 && len(w.log) >= w.dieAt {
+		return errDead
+	}
 	if f := w.fail[name]; f != nil {
 		return f(w.calls[name])
 	}

@@ -84,32 +84,30 @@ func (j *job) each(do func(Balancer) error) error {
 	return errors.Join(errs...)
 }
 
-// comeBack puts the host back: the mark is taken away, every balancer's health check turns green while the host is
-// still drained, then it is made ready, then the balancers are asked whether it really is in and green. It works on a
-// living context.
+// comeBack puts the host back: it is made ready at every balancer while its own mark still keeps the health checks red,
+// then the mark is taken away, then every balancer is asked whether the host is in and green. The mark goes last so that
+// the host has an owner for as long as any balancer is told to send it nothing, also when the deploy dies in between. It
+// works on a living context.
 //
-// RACE: a deploy that lost its lease between the mark and Ready readies a host which its successor has just marked
-// out. The successor's mark keeps the health check red, so no request follows.
+// RACE: a deploy that lost its lease between the two may ready a host which its successor has just drained. The mark,
+// which only the successor can take away then, keeps the health check red, and the successor drains again.
 func (j *job) comeBack(ctx context.Context) error {
 	if !j.out {
 		return nil
 	}
 	ctx, cancel := living(ctx, 4*j.o.CallLimit+3*j.o.HealthLimit)
 	defer cancel()
-	if err := j.retry(ctx, func() error { return j.mark(ctx, false) }); err != nil {
-		return err
-	}
 	if j.alien {
+		if err := j.retry(ctx, func() error { return j.mark(ctx, false) }); err != nil {
+			return err
+		}
 		j.out = false
 		return nil
 	}
-	if err := j.each(func(b Balancer) error { return j.green(ctx, b, false) }); err != nil {
-		return err
-	}
 	if st, err := j.host.State(ctx); err != nil {
 		return fmt.Errorf("ask %s before it is repooled: %w", j.Name(), err)
-	} else if st.Intent.Token > j.s.Token || st.Intent.Out {
-		return fmt.Errorf("repool %s: its journal names %q: %w", j.Name(), st.Intent.Claimer, targets.ErrFenced)
+	} else if st.Intent.Token > j.s.Token {
+		return fmt.Errorf("repool %s: token %d, and %q has %d: %w", j.Name(), j.s.Token, st.Intent.Claimer, st.Intent.Token, targets.ErrFenced)
 	}
 	if err := j.each(func(b Balancer) error {
 		return j.retry(ctx, func() error {
@@ -123,7 +121,10 @@ func (j *job) comeBack(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	if err := j.each(func(b Balancer) error { return j.green(ctx, b, true) }); err != nil {
+	if err := j.retry(ctx, func() error { return j.mark(ctx, false) }); err != nil {
+		return err
+	}
+	if err := j.each(func(b Balancer) error { return j.green(ctx, b) }); err != nil {
 		return err
 	}
 	j.out = false
@@ -145,12 +146,12 @@ func (j *job) retry(ctx context.Context, do func() error) error {
 	}
 }
 
-// green waits until b's health check of the host is green and, when in is asked for, until b says that it is in.
-func (j *job) green(ctx context.Context, b Balancer, in bool) error {
+// green waits until b says that the host is in and its health check is green.
+func (j *job) green(ctx context.Context, b Balancer) error {
 	ctx, cancel := context.WithTimeout(ctx, j.o.HealthLimit)
 	defer cancel()
 	for {
-		said, err := j.greenNow(ctx, b, in)
+		said, err := j.greenNow(ctx, b)
 		if err == nil && said == "" {
 			return nil
 		}
@@ -164,7 +165,7 @@ func (j *job) green(ctx context.Context, b Balancer, in bool) error {
 	}
 }
 
-func (j *job) greenNow(ctx context.Context, b Balancer, in bool) (string, error) {
+func (j *job) greenNow(ctx context.Context, b Balancer) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, j.o.CallLimit)
 	defer cancel()
 	pooled, detail, err := b.State(ctx, j.Name())
@@ -177,7 +178,7 @@ func (j *job) greenNow(ctx context.Context, b Balancer, in bool) (string, error)
 		return "", err
 	case !healthy:
 		return "down (" + detail + ")", nil
-	case in && pooled != targets.PoolIn:
+	case pooled != targets.PoolIn:
 		return fmt.Sprintf("%s (%s)", pooled, detail), nil
 	}
 	return "", nil

@@ -16,15 +16,15 @@ var errBusy = errors.New("requests still reach the host")
 
 // quiet waits until every balancer has been idle Looks times in a row and the host itself saw nobody for Window. A
 // balancer that forgot its drain (a reload does that) is told again.
-func (t *Target) quiet(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, t.o.QuietLimit, errBusy)
+func (j *job) quiet(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, j.o.QuietLimit, errBusy)
 	defer cancel()
 	last := "it never answered"
 	for {
-		said, err := t.idle(ctx)
+		said, err := j.idle(ctx)
 		if err == nil && said == "" {
 			var q release.Quiet
-			if q, err = t.host.Quiet(ctx, t.o.Window); err == nil && q.Calm() {
+			if q, err = j.host.Quiet(ctx, j.o.Window); err == nil && q.Calm() {
 				return nil
 			}
 			said = sayBusy(q)
@@ -37,25 +37,25 @@ func (t *Target) quiet(ctx context.Context) error {
 		case err == nil:
 			last = said
 		}
-		if werr := wait(ctx, t.o.Poll); werr != nil {
+		if werr := wait(ctx, j.o.Poll); werr != nil {
 			if errors.Is(werr, errBusy) {
-				return fmt.Errorf("wait until %s is quiet: after %s %s: %w", t.Name(), t.o.QuietLimit, last, errBusy)
+				return fmt.Errorf("wait until %s is quiet: after %s %s: %w", j.Name(), j.o.QuietLimit, last, errBusy)
 			}
-			return fmt.Errorf("wait until %s is quiet: %w", t.Name(), werr)
+			return fmt.Errorf("wait until %s is quiet: %w", j.Name(), werr)
 		}
 	}
 }
 
 // idle looks at every balancer until each was idle Looks times in a row, and says "" then; else what is still there.
-func (t *Target) idle(ctx context.Context) (string, error) {
-	for look := range t.o.Looks {
-		if look > 0 && len(t.balancers) > 0 {
-			if err := wait(ctx, t.o.Poll); err != nil {
+func (j *job) idle(ctx context.Context) (string, error) {
+	for look := range j.o.Looks {
+		if look > 0 && len(j.balancers) > 0 {
+			if err := wait(ctx, j.o.Poll); err != nil {
 				return "", err
 			}
 		}
-		for _, b := range t.balancers {
-			if said, err := t.idleAt(ctx, b); err != nil || said != "" {
+		for _, b := range j.balancers {
+			if said, err := j.idleAt(ctx, b); err != nil || said != "" {
 				return said, err
 			}
 		}
@@ -63,20 +63,26 @@ func (t *Target) idle(ctx context.Context) (string, error) {
 	return "", nil
 }
 
-func (t *Target) idleAt(ctx context.Context, b Balancer) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, t.o.CallLimit)
+func (j *job) idleAt(ctx context.Context, b Balancer) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, j.o.CallLimit)
 	defer cancel()
-	pooled, detail, err := b.State(ctx, t.Name())
+	pooled, detail, err := b.State(ctx, j.Name())
 	if err != nil {
 		return "", fmt.Errorf("ask balancer %s: %w", b.Name(), err)
 	}
 	if pooled != targets.PoolOut {
-		if err := b.Drain(ctx, t.Name()); err != nil {
+		// It may be the deploy that has claimed the host since which put it back.
+		if st, err := j.host.State(ctx); err != nil {
+			return "", fmt.Errorf("ask %s: %w", j.Name(), err)
+		} else if st.Intent.Token > j.s.Token {
+			return "", fmt.Errorf("%s has token %d of %q: %w", j.Name(), st.Intent.Token, st.Intent.Claimer, targets.ErrFenced)
+		}
+		if err := b.Drain(ctx, j.Name()); err != nil {
 			return "", fmt.Errorf("drain again at balancer %s: %w", b.Name(), err)
 		}
 		return fmt.Sprintf("balancer %s had put it back (%s)", b.Name(), detail), nil
 	}
-	idle, err := b.Idle(ctx, t.Name())
+	idle, err := b.Idle(ctx, j.Name())
 	if err != nil {
 		return "", fmt.Errorf("ask balancer %s: %w", b.Name(), err)
 	}
