@@ -85,7 +85,7 @@ func TestEachZeroFanoutIsOneAtATimeAndStopsAtTheFirstFailure(t *testing.T) {
 		return nil
 	})
 	check(t, ts, rs)
-	if calls != 2 || !errors.Is(err, boom) || !errors.Is(err, ErrSkipped) || rs[0].Err != nil || rs[1].Err != boom {
+	if calls != 2 || !errors.Is(err, boom) || !errors.Is(err, ErrSkipped) || rs[0].Err != nil || !errors.Is(rs[1].Err, boom) {
 		t.Fatalf("calls %d, err %v, results %+v", calls, err, rs)
 	}
 	for _, r := range rs[2:] {
@@ -161,7 +161,7 @@ func TestEachTurnsAPanicAndALostGoroutineIntoOneResult(t *testing.T) {
 		return nil
 	})
 	check(t, ts, rs)
-	if rs[0].Err == nil || !strings.Contains(rs[0].Err.Error(), "panic: no such host") || rs[1].Err != errEnded || err == nil {
+	if rs[0].Err == nil || !strings.Contains(rs[0].Err.Error(), "panic: no such host") || !errors.Is(rs[1].Err, errEnded) || err == nil {
 		t.Errorf("err %v, results %+v", err, rs)
 	}
 }

@@ -1,5 +1,5 @@
-// Package lease lets one deploy at a time work on a deploy host: a lock that the kernel frees when its holder dies, beside
-// which stands who holds it, why and since when. It also counts the fencing tokens that targets compare.
+// Package lease lets one deploy at a time work on a deploy host, and says who holds it, since when and why. Between deploy
+// hosts the targets keep the peace: by the fencing token, of which Next is the next.
 package lease
 
 import (
@@ -7,8 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -18,149 +19,189 @@ import (
 	"github.com/google/renameio/v2"
 )
 
+// Sentinels.
 var (
-	// ErrHeld means that somebody else holds the lock. The error says who, why and since when.
-	ErrHeld = errors.New("locked by another deploy")
-	// ErrLost is the cause of a lease's context when the lock's file was taken away or replaced under the holder.
-	ErrLost = errors.New("the lock was taken away")
+	// ErrHeld means that another deploy has the lease; the error is a *HeldError. A retry helps once that one has ended.
+	ErrHeld = errors.New("another deploy holds the lease")
+	// ErrLost is the cause of a lease's context that ended because the lock file was replaced or removed: another
+	// deploy may have begun.
+	ErrLost = errors.New("the lease is lost")
+	// ErrReleased is the cause of a lease's context that ended with Release.
+	ErrReleased = errors.New("the lease was released")
 )
 
-// Holder is who holds a lease and why.
+// Holder is who has the lease.
 type Holder struct {
-	Who   string    `json:"who"`
-	Why   string    `json:"why"`
-	PID   int       `json:"pid"`
-	Since time.Time `json:"since"`
+	Who    string    `json:"who"`
+	Why    string    `json:"why"` // the deploy's message
+	Deploy string    `json:"deploy,omitempty"`
+	Host   string    `json:"host,omitempty"` // from where Who came
+	Since  time.Time `json:"since"`
+	PID    int       `json:"pid"`
 }
 
-// String says it in words.
-func (h Holder) String() string {
-	return fmt.Sprintf("%s (pid %d) since %s UTC: %s", h.Who, h.PID, h.Since.UTC().Format("2006-01-02 15:04:05"), h.Why)
+// HeldError says who holds the lease. It is an ErrHeld.
+type HeldError struct {
+	Holder Holder
+	Known  bool // whether Holder could be read
 }
 
-// Lease is a lock that is held.
-type Lease struct {
-	path   string
-	holder Holder
-	lock   *flock.Flock
-	cancel context.CancelCauseFunc
-	watch  sync.WaitGroup
+// Error names the holder, since when and why.
+func (e *HeldError) Error() string {
+	if !e.Known {
+		return ErrHeld.Error() + "; who it is could not be read"
+	}
+	return fmt.Sprintf("%v: %s since %s (pid %d): %s", ErrHeld, line(e.Holder.Who), e.Holder.Since.Format("2006-01-02 15:04:05 MST"), e.Holder.PID, line(e.Holder.Why))
 }
 
-// watchEvery is how often the holder looks whether the lock's file is still its own.
-const watchEvery = 2 * time.Second
+// Is reports that a HeldError is an ErrHeld.
+func (e *HeldError) Is(target error) bool { return target == ErrHeld }
 
-// Acquire takes the lock at path, or fails at once with ErrHeld. The context it returns ends with ErrLost when the lock
-// is lost, and with Release.
-func Acquire(ctx context.Context, path string, h Holder) (*Lease, context.Context, error) {
-	f := flock.New(path, flock.SetPermissions(0o644))
-	got, err := f.TryLock()
-	if err != nil {
-		return nil, ctx, fmt.Errorf("lock %s: %w", path, err)
-	}
-	if !got {
-		return nil, ctx, fmt.Errorf("%w: %s", ErrHeld, holder(path))
-	}
-	h.PID, h.Since = os.Getpid(), time.Now().UTC()
-	h.Who, h.Why = cut(h.Who), cut(h.Why)
-	l := &Lease{path: path, holder: h, lock: f}
-	if err := l.tell(); err != nil {
-		return nil, ctx, errors.Join(err, f.Unlock())
-	}
-	own, err := f.Stat()
-	if err != nil {
-		return nil, ctx, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Unlock())
-	}
-	live, cancel := context.WithCancelCause(ctx)
-	l.cancel = cancel
-	l.watch.Go(func() { l.guard(live, own) })
-	if !same(path, own) { // it was replaced between open and lock: another may hold the new file
-		return nil, ctx, errors.Join(fmt.Errorf("lock %s: %w", path, ErrLost), l.Release())
-	}
-	return l, live, nil
-}
-
-// String says who holds the lease.
-func (l *Lease) String() string { return l.holder.String() }
-
-// Since is when the lease was taken.
-func (l *Lease) Since() time.Time { return l.holder.Since }
-
-// Release gives the lock back. It may be called more than once.
-func (l *Lease) Release() error {
-	l.cancel(context.Canceled)
-	l.watch.Wait()
-	return l.lock.Unlock()
-}
-
-// guard ends the lease's context when its file is no longer the one that is locked.
-func (l *Lease) guard(ctx context.Context, own os.FileInfo) {
-	tick := time.NewTicker(watchEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			if !same(l.path, own) {
-				l.cancel(fmt.Errorf("lock %s: %w", l.path, ErrLost))
-				return
-			}
-		}
-	}
-}
-
-func same(path string, own os.FileInfo) bool {
-	now, err := os.Stat(path)
-	return err == nil && os.SameFile(now, own)
-}
-
-func holderPath(path string) string { return path + ".holder" }
-
-// tell writes the holder beside the lock: never into it, so that a reader needs no lock.
-func (l *Lease) tell() error {
-	b, err := json.Marshal(l.holder)
-	if err != nil {
-		return err
-	}
-	if err := renameio.WriteFile(holderPath(l.path), append(b, '\n'), 0o644); err != nil {
-		return fmt.Errorf("write who holds %s: %w", filepath.Base(l.path), err)
-	}
-	return nil
-}
-
-// holder reads who holds the lock at path.
-func holder(path string) string {
-	const most = 8 << 10
-	f, err := os.Open(holderPath(path))
-	if err != nil {
-		return "nobody knows who"
-	}
-	defer f.Close()
-	var h Holder
-	b := make([]byte, most)
-	n, _ := f.Read(b) // a short file: all of it; none: no holder is read below
-	if err := json.Unmarshal(b[:n], &h); err != nil {
-		return "nobody knows who"
-	}
-	return h.String()
-}
-
-// cut makes text one short line.
-func cut(text string) string {
+// line makes text from another process fit for one line of a terminal.
+func line(text string) string {
 	text = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+		if r < ' ' || r >= 0x7f && r < 0xa0 {
 			return ' '
 		}
 		return r
-	}, text)
-	if runes := []rune(text); len(runes) > 200 {
-		return string(runes[:200]) + "…"
+	}, strings.ToValidUTF8(text, "?"))
+	if r := []rune(text); len(r) > 200 {
+		return string(r[:200]) + "…"
 	}
 	return text
 }
 
-// Next returns the fencing token for a new deploy: the largest that any target has seen, plus one.
+// maxHolder bounds what is read of a holder file.
+const maxHolder = 64 << 10
+
+// watch is how often a Lease looks whether its lock file is still the one at its path.
+const watch = time.Second
+
+// Lease is held until Release, the end of the process, or until it is lost.
+type Lease struct {
+	path string
+	lock *flock.Flock
+	ctx  context.Context
+	end  context.CancelCauseFunc
+	done sync.WaitGroup
+}
+
+// TryAcquire takes the lease whose lock file is path, for h; Since and PID are filled in when they are zero. It does not
+// wait: it fails with a *HeldError while another process, or another Lease of this one, has it. The kernel frees the lease
+// of a process that dies, so there is no stale one.
+func TryAcquire(ctx context.Context, path string, h Holder) (*Lease, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	lock := flock.New(path, flock.SetPermissions(0o644))
+	ok, err := lock.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	if !ok {
+		held := &HeldError{}
+		held.Holder, err = Read(path)
+		held.Known = err == nil
+		return nil, errors.Join(held, lock.Close())
+	}
+	l := &Lease{path: path, lock: lock}
+	if !l.ours() {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w while it was taken", path, ErrLost), lock.Close())
+	}
+	if h.Since.IsZero() {
+		h.Since = time.Now()
+	}
+	if h.PID == 0 {
+		h.PID = os.Getpid()
+	}
+	if err := l.write(h); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), lock.Close())
+	}
+	l.ctx, l.end = context.WithCancelCause(ctx)
+	l.done.Go(l.watch)
+	return l, nil
+}
+
+// Context ends with the context that TryAcquire was given, with Release (ErrReleased) and when the lease is lost
+// (ErrLost). Work that needs the lease is done on it.
+func (l *Lease) Context() context.Context { return l.ctx }
+
+// Release ends the lease. It may be called more than once.
+func (l *Lease) Release() error {
+	l.end(ErrReleased)
+	l.done.Wait()
+	if !l.lock.Locked() {
+		return nil
+	}
+	var err error
+	if l.ours() { // or the holder file is another one's
+		if err = os.Remove(holderPath(l.path)); errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+	}
+	return errors.Join(err, l.lock.Close())
+}
+
+// watch ends the context when the lock file is no longer the one that is locked.
+func (l *Lease) watch() {
+	tick := time.NewTicker(watch)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if !l.ours() {
+				l.end(fmt.Errorf("%s was replaced or removed: %w", l.path, ErrLost))
+				return
+			}
+		case <-l.ctx.Done():
+			return
+		}
+	}
+}
+
+// ours reports whether the file at path is the one that is locked.
+func (l *Lease) ours() bool {
+	mine, err := l.lock.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Lstat(l.path)
+	return err == nil && os.SameFile(mine, there)
+}
+
+func holderPath(path string) string { return path + ".holder" }
+
+func (l *Lease) write(h Holder) error {
+	b, err := json.Marshal(h)
+	if err != nil {
+		return err
+	}
+	return renameio.WriteFile(holderPath(l.path), append(b, '\n'), 0o644, renameio.IgnoreUmask())
+}
+
+// Read returns who holds, or held last without releasing it, the lease whose lock file is path. Whether it is held only
+// TryAcquire can say.
+func Read(path string) (Holder, error) {
+	f, err := os.Open(holderPath(path))
+	if err != nil {
+		return Holder{}, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxHolder+1))
+	if err != nil {
+		return Holder{}, err
+	}
+	if len(b) > maxHolder {
+		return Holder{}, fmt.Errorf("%s: more than %d bytes", holderPath(path), maxHolder)
+	}
+	var h Holder
+	if err := json.Unmarshal(b, &h); err != nil {
+		return Holder{}, fmt.Errorf("%s: %w", holderPath(path), err)
+	}
+	return h, nil
+}
+
+// Next returns the fencing token of a new deploy: one more than the largest that any target has seen.
 func Next(seen []uint64) uint64 {
 	if len(seen) == 0 {
 		return 1

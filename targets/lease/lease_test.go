@@ -1,88 +1,164 @@
 package lease
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
 )
 
+// TestMain is also the other process of TestAnotherProcess.
 func TestMain(m *testing.M) {
-	if path := os.Getenv("SCAP_LEASE_HOLD"); path != "" {
-		hold(path)
-		return
+	if path := os.Getenv("LEASE_TEST_HOLD"); path != "" {
+		if _, err := TryAcquire(context.Background(), path, Holder{Who: "other", Why: "T42"}); err != nil {
+			os.Exit(3)
+		}
+		os.Stdout.WriteString("held\n")
+		bufio.NewReader(os.Stdin).ReadString('\n') // until it is killed
+		os.Exit(0)
 	}
 	goleak.VerifyTestMain(m)
 }
 
-// hold is a process that takes the lease, says so and lives until it is killed.
-func hold(path string) {
-	l, ctx, err := Acquire(context.Background(), path, Holder{Who: "alice", Why: "the other process"})
-	if err != nil {
-		_, _ = os.Stdout.WriteString("error: " + err.Error() + "\n")
-		os.Exit(1)
-	}
-	_, _ = os.Stdout.WriteString("held\n")
-	<-ctx.Done()
-	_ = l.Release()
-}
+func lockPath(t *testing.T) string { return filepath.Join(t.TempDir(), "scap.lock") }
 
-func TestSecondIsToldWhoHoldsIt(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "lock")
-	l, _, err := Acquire(t.Context(), path, Holder{Who: "alice", Why: "T327196\nwith \x1b[2J a hostile reason"})
+func TestOneAtATimeAndTheHolderIsNamed(t *testing.T) {
+	path := lockPath(t)
+	l, err := TryAcquire(t.Context(), path, Holder{Who: "jd", Why: "T1: fix\x1b[2J\nit", Since: time.Unix(0, 0).UTC(), PID: 77})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _, err = Acquire(t.Context(), path, Holder{Who: "bob"})
-	if !errors.Is(err, ErrHeld) || !strings.Contains(err.Error(), "alice") || !strings.Contains(err.Error(), "T327196") {
-		t.Fatalf("second holder: %v", err)
+	_, err = TryAcquire(t.Context(), path, Holder{Who: "x"})
+	var held *HeldError
+	if !errors.Is(err, ErrHeld) || !errors.As(err, &held) || held.Holder.Who != "jd" || held.Holder.PID != 77 {
+		t.Fatalf("%v", err)
 	}
-	if strings.ContainsAny(err.Error(), "\x1b\n") {
-		t.Errorf("%q can move the cursor", err)
+	if want := "another deploy holds the lease: jd since 1970-01-01 00:00:00 UTC (pid 77): T1: fix [2J it"; err.Error() != want {
+		t.Errorf("says %q", err)
 	}
 	if err := l.Release(); err != nil {
 		t.Fatal(err)
 	}
-	again, _, err := Acquire(t.Context(), path, Holder{Who: "bob"})
-	if err != nil {
-		t.Fatalf("after release: %v", err)
+	if l.Release() != nil || !errors.Is(context.Cause(l.Context()), ErrReleased) {
+		t.Errorf("released: %v", context.Cause(l.Context()))
 	}
-	if err := errors.Join(again.Release(), again.Release()); err != nil {
-		t.Error(err)
+	again, err := TryAcquire(t.Context(), path, Holder{Who: "x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h, err := Read(path); err != nil || h.Who != "x" || h.PID != os.Getpid() || h.Since.IsZero() {
+		t.Errorf("%+v, %v", h, err)
+	}
+	again.Release()
+}
+
+func TestManyRaceForIt(t *testing.T) {
+	path := lockPath(t)
+	var got atomic.Int64
+	var tried, over sync.WaitGroup
+	tried.Add(20)
+	for range 20 {
+		over.Go(func() {
+			l, err := TryAcquire(context.Background(), path, Holder{Who: "jd"})
+			tried.Done()
+			if err == nil {
+				got.Add(1)
+				tried.Wait() // nobody else gets it as long as it is held
+				err = l.Release()
+			} else if errors.Is(err, ErrHeld) {
+				return
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	over.Wait()
+	if n := got.Load(); n != 1 {
+		t.Errorf("%d got it", n)
 	}
 }
 
-func TestLostWhenTheFileIsTakenAway(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "lock")
-	l, ctx, err := Acquire(t.Context(), path, Holder{Who: "alice"})
+func TestTheContextEndsWhenTheLeaseIsLost(t *testing.T) {
+	for name, spoil := range map[string]func(string) error{
+		"removed": os.Remove,
+		"replaced": func(path string) error {
+			return errors.Join(os.WriteFile(path+".new", nil, 0o644), os.Rename(path+".new", path))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				path := filepath.Join(t.TempDir(), "lock")
+				l, err := TryAcquire(t.Context(), path, Holder{Who: "jd"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer l.Release()
+				<-time.After(time.Minute)
+				if l.Context().Err() != nil {
+					t.Fatalf("lost on its own: %v", context.Cause(l.Context()))
+				}
+				if err := spoil(path); err != nil {
+					t.Fatal(err)
+				}
+				start := time.Now()
+				<-l.Context().Done()
+				if !errors.Is(context.Cause(l.Context()), ErrLost) || time.Since(start) > watch {
+					t.Errorf("%v after %v", context.Cause(l.Context()), time.Since(start))
+				}
+				next, err := TryAcquire(t.Context(), path, Holder{Who: "next"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer next.Release()
+				if err := l.Release(); err != nil {
+					t.Error(err)
+				}
+				if h, err := Read(path); err != nil || h.Who != "next" {
+					t.Errorf("the loser took away the holder's name: %+v, %v", h, err)
+				}
+			})
+		})
+	}
+}
+
+func TestTheContextEndsWithItsParent(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	l, err := TryAcquire(ctx, lockPath(t), Holder{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Release()
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
+	cause := errors.New("interrupt")
+	cancel(cause)
+	<-l.Context().Done()
+	if !errors.Is(context.Cause(l.Context()), cause) {
+		t.Error(context.Cause(l.Context()))
 	}
-	select {
-	case <-ctx.Done():
-	case <-time.After(time.Minute):
-		t.Fatal("nobody noticed that the lock is gone")
-	}
-	if !errors.Is(context.Cause(ctx), ErrLost) {
-		t.Fatalf("cause: %v", context.Cause(ctx))
+	if _, err := TryAcquire(ctx, lockPath(t), Holder{}); !errors.Is(err, cause) {
+		t.Error(err)
 	}
 }
 
-// The kernel frees the lock of a holder that was killed, whatever it left behind.
-func TestKilledHolderHoldsNothing(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "lock")
+func TestAnotherProcess(t *testing.T) {
+	path := lockPath(t)
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "SCAP_LEASE_HOLD="+path)
+	cmd.Env = append(os.Environ(), "LEASE_TEST_HOLD="+path)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -90,29 +166,47 @@ func TestKilledHolderHoldsNothing(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	said := make([]byte, 5)
-	if _, err := out.Read(said); err != nil || string(said) != "held\n" {
-		t.Fatalf("child said %q, %v", said, err)
+	if said, err := bufio.NewReader(out).ReadString('\n'); said != "held\n" {
+		t.Fatalf("%q, %v", said, err)
 	}
-	if _, _, err := Acquire(t.Context(), path, Holder{Who: "bob"}); !errors.Is(err, ErrHeld) || !strings.Contains(err.Error(), "the other process") {
-		t.Fatalf("while the child lives: %v", err)
+	_, err = TryAcquire(t.Context(), path, Holder{})
+	var held *HeldError
+	if !errors.As(err, &held) || held.Holder.Who != "other" || held.Holder.PID != cmd.Process.Pid {
+		t.Errorf("%v", err)
 	}
-	if err := cmd.Process.Kill(); err != nil {
+	cmd.Process.Kill()
+	cmd.Wait()
+	l, err := TryAcquire(t.Context(), path, Holder{Who: "me"}) // the kernel freed it
+	if err != nil {
 		t.Fatal(err)
 	}
-	_ = cmd.Wait()
-	l, _, err := Acquire(t.Context(), path, Holder{Who: "bob"})
-	if err != nil {
-		t.Fatalf("after the child was killed: %v", err)
+	l.Release()
+}
+
+func TestAHolderThatCannotBeReadIsHeldAllTheSame(t *testing.T) {
+	for name, text := range map[string]string{"none": "", "garbage": "{", "endless": `{"who":"` + strings.Repeat("x", 2*maxHolder) + `"}`} {
+		path := lockPath(t)
+		l, err := TryAcquire(t.Context(), path, Holder{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		os.Remove(holderPath(path))
+		if text != "" {
+			if err := os.WriteFile(holderPath(path), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err = TryAcquire(t.Context(), path, Holder{})
+		var held *HeldError
+		if !errors.As(err, &held) || held.Known || !strings.Contains(err.Error(), "could not be read") {
+			t.Errorf("%s: %v", name, err)
+		}
+		l.Release()
 	}
-	_ = l.Release()
 }
 
 func TestNext(t *testing.T) {
-	if n := Next(nil); n != 1 {
-		t.Errorf("Next(nil) = %d", n)
-	}
-	if n := Next([]uint64{3, 9, 4}); n != 10 {
-		t.Errorf("Next(3, 9, 4) = %d", n)
+	if Next(nil) != 1 || Next([]uint64{0, 7, 3}) != 8 {
+		t.Error(Next(nil), Next([]uint64{0, 7, 3}))
 	}
 }
