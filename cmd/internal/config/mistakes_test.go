@@ -184,6 +184,9 @@ func TestOverrides(t *testing.T) {
 			t.Errorf("-D %q: have %v\nwant %s", over, err, want)
 		}
 	}
+	if _, err := load("f", []byte(rich), []string{"balancers.h.capacity:90%", "phases.one.width:100%"}); err != nil {
+		t.Errorf("a group that reloads takes no host out of the pool: %v", err)
+	}
 	c, err := load("f", []byte(rich), []string{
 		"ssh.user:deploy", "groups.one.hosts:[x1, x2]", "phases.1.max_failures: 20%", "phases.one.gate:none", "targets.root:/srv/q",
 		`balancers.h.server:"{short}-web"`, "ssh.user:last", "deploy.keep_for:7d", `balancers.h.server:"{host}"`,

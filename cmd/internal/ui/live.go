@@ -31,7 +31,6 @@ type Screen struct {
 	story  *story
 	drawn  []string // lines of the block as they stand on the terminal, without colour
 	styled []string // the same as written
-	paused bool     // a question stands below the block: nothing is drawn before the next record
 	over   bool
 	now    time.Time
 
@@ -73,7 +72,7 @@ func (v *Screen) follow(tick <-chan time.Time, done <-chan struct{}) {
 				return
 			}
 			v.turn.take()
-			if !v.over && !v.paused && len(v.drawn) > 0 {
+			if !v.over && len(v.drawn) > 0 {
 				v.advance(now)
 				v.draw(nil)
 			}
@@ -96,7 +95,6 @@ func (v *Screen) Show(r journal.Record) {
 	if v.over {
 		return
 	}
-	v.paused = false
 	v.advance(r.At)
 	var above []string
 	for _, l := range v.story.tell(r) {
@@ -122,7 +120,8 @@ func (v *Screen) Break() {
 	}
 }
 
-func (v *Screen) leave() { v.drawn, v.styled, v.paused = nil, nil, true }
+// leave forgets the block: without one, ticks draw nothing.
+func (v *Screen) leave() { v.drawn, v.styled = nil, nil }
 
 // Close draws the last state and the closing block below it.
 func (v *Screen) Close() {

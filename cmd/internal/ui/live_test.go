@@ -187,12 +187,10 @@ func TestLiveIsQuick(t *testing.T) {
 // TestLiveResized: the terminal changes its size between records. What follows is drawn to its new size.
 func TestLiveResized(t *testing.T) {
 	m := newTerminal(t, 80, 24)
-	columns := 80
-	v := Live(m, func() (int, int) { return columns, 24 }, LiveOptions{})
+	v := Live(m, m.size, LiveOptions{})
 	k := newTale(v)
 	k.begin("x", journal.Group{Name: "production", Targets: fleet})
-	columns = 30
-	m.columns = 30
+	m.resize(30, 24)
 	k.all(journal.Stage, fleet)
 	k.phase("production", fleet[:1])
 	if got := string(m.screen[m.y-1]); !strings.Contains(got, "staged 193") || len(got) >= 30 {
@@ -238,6 +236,39 @@ func TestLiveTicks(t *testing.T) {
 		}
 		v.Close()
 	})
+}
+
+// TestLiveShrinks: what a smaller block leaves behind is cleared.
+func TestLiveShrinks(t *testing.T) {
+	m := newTerminal(t, 80, 24)
+	rows := 24
+	v := Live(m, func() (int, int) { return 80, rows }, LiveOptions{})
+	k := newTale(v)
+	k.begin("x", journal.Group{Name: "production", Targets: fleet})
+	rows = 8 // known before the terminal has moved anything
+	k.tell(0, journal.Record{Kind: journal.Intent, Act: journal.PhaseAct, Phase: "production"})
+	k.tell(0, journal.Record{Kind: journal.Intent, Act: journal.PhaseAct, Phase: "second"})
+	k.tell(0, journal.Record{Kind: journal.Intent, Act: journal.PhaseAct, Phase: "third"})
+	if got := m.String(); strings.Contains(got, "....") || strings.Contains(got, "waiting") {
+		t.Errorf("an old grid is left:\n%s", got)
+	}
+	v.Close()
+}
+
+// TestLiveLow: on a low terminal grids give way, phases do not.
+func TestLiveLow(t *testing.T) {
+	for rows := 5; rows < 20; rows++ {
+		m := newTerminal(t, 80, rows)
+		v := Live(m, m.size, LiveOptions{})
+		newTale(v).begin("x", journal.Group{Name: "first", Targets: debugs}, journal.Group{Name: "second", Targets: canaries}, journal.Group{Name: "third", Targets: fleet})
+		got := m.String()
+		for _, want := range []string{"deploying", "first", "second", "third"} {
+			if !strings.Contains(got, want) {
+				t.Errorf("%d rows: %s is not there:\n%s", rows, want, got)
+			}
+		}
+		v.Close()
+	}
 }
 
 func TestColour(t *testing.T) {

@@ -44,6 +44,9 @@ func TestAnyStory(t *testing.T) {
 		var lines strings.Builder
 		l := Lines(&lines)
 		for range rapid.IntRange(1, 40).Draw(rt, "records") {
+			if rapid.IntRange(0, 5).Draw(rt, "resize") == 0 {
+				m.resize(rapid.IntRange(1, 100).Draw(rt, "columns"), rapid.IntRange(2, 40).Draw(rt, "rows"))
+			}
 			r := anyRecord(time.Unix(1800000000, 0)).Draw(rt, "record")
 			v.Show(r)
 			l.Show(r)
@@ -53,6 +56,11 @@ func TestAnyStory(t *testing.T) {
 			block := v.block(m.columns, m.rows)
 			if len(block) >= m.rows {
 				rt.Fatalf("%d lines on a terminal of %d", len(block), m.rows)
+			}
+			for y := m.y; y < m.rows; y++ {
+				if m.line(y) != "" {
+					rt.Fatalf("below the block: %q", m.line(y))
+				}
 			}
 			for i, row := range block {
 				want := row.plain()
@@ -78,6 +86,38 @@ func TestAnyStory(t *testing.T) {
 			}
 		}
 	})
+}
+
+// resize changes the terminal's size as most terminals do: lines that are too long now are broken, and what is too much
+// scrolls out above.
+func (m *terminal) resize(columns, rows int) {
+	var lines [][]rune
+	y := 0
+	for i, l := range m.screen {
+		if i == m.y {
+			y = len(lines)
+		}
+		for {
+			n := min(columns, len(l))
+			if n < len(l) && n > 1 && l[n] == 0 { // not through the middle of a wide letter
+				n--
+			}
+			lines = append(lines, append([]rune{}, l[:n]...))
+			if l = l[n:]; len(l) == 0 {
+				break
+			}
+		}
+	}
+	for len(lines) > rows && len(lines)-1 > y { // empty rows below go first
+		lines = lines[:len(lines)-1]
+	}
+	for len(lines) > rows {
+		m.scrolled, lines, y = append(m.scrolled, string(lines[0])), lines[1:], y-1
+	}
+	for len(lines) < rows {
+		lines = append(lines, nil)
+	}
+	m.columns, m.rows, m.screen, m.y = columns, rows, lines, max(y, 0)
 }
 
 // line is what stands in a row of the screen.
