@@ -238,6 +238,16 @@ func (d *run) changed() (hosts []string) {
 	return hosts
 }
 
+// tried reports whether a target was told to switch. Then "nothing was changed" would be a lie, also when each went back
+// by itself: the whole fleet is proven on the previous release before that is said.
+func (d *run) tried() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.ContainsFunc(d.past, func(r journal.Record) bool {
+		return r.Kind == journal.Intent && r.Act == journal.Activate
+	})
+}
+
 const backTo = " back to "
 
 func backOwner(deploy string, to release.ID) string { return deploy + backTo + to.String() }
@@ -252,7 +262,7 @@ func (d *run) conclude(ctx context.Context, err error) error {
 	switch {
 	case errors.As(err, &late):
 		return d.end(&Ended{How: journal.Inconsistent, Hosts: late.hosts, Cause: err})
-	case len(hosts) == 0:
+	case len(hosts) == 0 && !d.tried():
 		return d.end(&Ended{How: d.how(ctx, err, journal.Unchanged), Cause: err})
 	case errors.Is(err, targets.ErrFenced), d.left():
 		return d.end(&Ended{How: journal.Inconsistent, Hosts: hosts, Cause: err})

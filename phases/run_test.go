@@ -346,6 +346,22 @@ func TestOneHostFails(t *testing.T) {
 	}
 }
 
+// The very first host refused the release and went back by itself: something was changed and is as it was, which must not
+// read as "nothing was changed".
+func TestTheFirstHostReturned(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		p := w.plan(2)
+		for _, first := range p.Phases[0].Targets {
+			w.host(first.Name()).fail["activate"] = always(errReturns)
+		}
+		e := ended(t, (&Runner{Journal: w}).Run(t.Context(), p), journal.RolledBack)
+		w.on(t, relA)
+		if len(e.Hosts) != 0 || !errors.Is(e, targets.ErrReturned) {
+			t.Errorf("hosts %v, %v", e.Hosts, e)
+		}
+	})
+}
+
 func TestPreflightChangesNothing(t *testing.T) {
 	tests := map[string]struct {
 		spoil func(w *world, p *Plan)
