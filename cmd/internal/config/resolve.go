@@ -49,6 +49,14 @@ func (r *reader) resolve(c *Config, root *section) {
 			r.wrong(place(i, "groups"), "phases[%d]: earlier phases have all hosts of its groups: nothing is left to deploy", i)
 		}
 	}
+	r.unused(c, root, used)
+	for i := range c.Phases {
+		r.capacity(c, i, place(i, "width"))
+	}
+}
+
+// unused names the groups and balancers that stand in the file for nothing.
+func (r *reader) unused(c *Config, root *section, used map[string]string) {
 	for _, g := range c.Groups {
 		if used[g.Name] == "" {
 			r.wrong(root.placeOf("groups", g.Name), "group %s is in no phase: its hosts would never be deployed", g.Name)
@@ -58,9 +66,6 @@ func (r *reader) resolve(c *Config, root *section) {
 		if !c.uses(b.Name) {
 			r.wrong(root.placeOf("balancers", b.Name), "balancer %s is named by no group", b.Name)
 		}
-	}
-	for i := range c.Phases {
-		r.capacity(c, i, place(i, "width"))
 	}
 }
 

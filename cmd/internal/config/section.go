@@ -274,35 +274,3 @@ func (s *section) duration(key string, def, low, high time.Duration) time.Durati
 	}
 	return d
 }
-
-// kindOf says in words what n is.
-func kindOf(n *yaml.Node) string {
-	switch n.Kind {
-	case yaml.MappingNode:
-		return "keys with values"
-	case yaml.SequenceNode:
-		return "a list"
-	case yaml.AliasNode:
-		return "an alias"
-	}
-	switch n.Tag {
-	case "!!int", "!!float":
-		return "the number " + clip(n.Value)
-	case "!!bool":
-		return n.Value
-	case "!!null":
-		return "nothing"
-	case "!!str":
-		return fmt.Sprintf("the text %q", clip(n.Value))
-	}
-	return fmt.Sprintf("%q (%s)", clip(n.Value), n.Tag)
-}
-
-// clip keeps a message short whatever the file holds.
-func clip(text string) string {
-	const most = 60
-	if len(text) <= most {
-		return text
-	}
-	return text[:most] + "…"
-}
