@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"scap/phases"
+	"scap/phases/journal"
+)
+
+func newAdoptCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "adopt [HOST…]",
+		Short: "turn the plain directory at a host's served path into its first release",
+		Long: `Before the first deploy: the content of the plain directory at the served path (targets.served) becomes a release on the
+host, and a link to <root>/current takes the directory's place in one rename. The directory is kept beside it. Nothing
+that is served changes. Without HOST every host is asked, and those that are adopted already are left alone.
+
+` + exitTable,
+		RunE: func(cmd *cobra.Command, args []string) error { return a.runAdopt(cmd.Context(), args) },
+	}
+}
+
+// runAdopt is scap adopt.
+func (a *app) runAdopt(ctx context.Context, names []string) error {
+	d, ctx, err := a.openDeploy(ctx, "adopt")
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	if err := d.connect(fleetOptions{}); err != nil {
+		return err
+	}
+	asked := map[string]bool{}
+	for _, name := range names {
+		if _, err := d.fleet.host(name); err != nil {
+			return err
+		}
+		asked[name] = true
+	}
+	seen := phases.Survey(ctx, d.fleet.all(), surveyLimit)
+	token := uint64(0)
+	for _, s := range seen {
+		token = max(token, s.State.Intent.Token)
+	}
+	owner := journal.NewDeploy(time.Now(), who())
+	var errs []error
+	for _, s := range seen {
+		if len(asked) == 0 || asked[s.Name()] {
+			errs = append(errs, d.adopt(ctx, s, token+1, owner))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (d *deploy) adopt(ctx context.Context, s phases.Seen, token uint64, owner string) error {
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("%s: %w", s.Name(), context.Cause(ctx))
+	case s.Err != nil:
+		return s.Err
+	case !s.State.Plain:
+		fmt.Fprintf(d.stdout, "%s: %s is adopted already, it leads to %s\n", s.Name(), s.State.Served, s.State.Disk.Short())
+		return nil
+	}
+	host := d.fleet.hosts[s.Name()]
+	if err := host.Claim(ctx, token, owner); err != nil {
+		return err
+	}
+	if err := host.Adopt(ctx, token); err != nil {
+		return err
+	}
+	after, err := host.State(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(d.stdout, "%s: %s is now a link to release %s\n", s.Name(), after.Served, after.Disk.Short())
+	return nil
+}

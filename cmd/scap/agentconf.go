@@ -1,0 +1,100 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"scap/canary/logs"
+	"scap/cmd/internal/config"
+	"scap/sync/agent"
+	"scap/targets/fpm"
+)
+
+// agentConfig is what the agent of a host in g is told in its first message: the target's part of scap.yaml.
+func agentConfig(c *config.Config, g *config.Group) (json.RawMessage, error) {
+	conf := agent.Config{
+		Root: g.Root, Served: g.Served, Flag: g.HealthFlag,
+		Excludes:    c.Deploy.Excludes,
+		SwitchLimit: switchLimit(g),
+	}
+	parts := []struct {
+		into  *json.RawMessage
+		value any
+	}{
+		{&conf.Runtime, runtimeConfig(c, g)},
+		{&conf.Logs, logsConfig(g)},
+	}
+	for _, p := range parts {
+		b, err := json.Marshal(p.value)
+		if err != nil {
+			return nil, fmt.Errorf("group %s: %w", g.Name, err)
+		}
+		*p.into = b
+	}
+	return json.Marshal(conf)
+}
+
+// switchLimit is the longest that one direction of a switch may take by its own limits.
+func switchLimit(g *config.Group) time.Duration {
+	d := time.Minute
+	for _, f := range g.FPM {
+		d += f.MaxRequest
+	}
+	pages := time.Duration(len(g.WarmUp.Requests) + g.WarmUp.Rounds)
+	return d + g.Limits.Quit + g.Limits.Start + g.Limits.Prove + pages*g.Limits.WarmUp
+}
+
+// runtimeConfig is nil for a host without php-fpm: nothing runs there, so its disk is the proof.
+func runtimeConfig(c *config.Config, g *config.Group) any {
+	if len(g.FPM) == 0 {
+		return nil
+	}
+	conf := fpm.Config{
+		Served: g.Served, Releases: filepath.Join(g.Root, "releases"), Work: filepath.Join(c.SSH.AgentDir, "work"),
+		Strategy: fpm.Strategy(g.Strategy),
+		Warm:     fpm.Warm{Base: g.WarmUp.Web, Rounds: g.WarmUp.Rounds, Same: g.WarmUp.SameHeaders},
+		Limits: fpm.Limits{
+			Answer: fpm.Duration(g.Limits.Answer), Start: fpm.Duration(g.Limits.Start), Stop: fpm.Duration(g.Limits.Quit),
+			Warm: fpm.Duration(g.Limits.WarmUp), Prove: fpm.Duration(g.Limits.Prove),
+		},
+		Quiet:   fpm.Watch{Ignore: g.HealthPaths},
+		Outside: g.OutsideCode,
+	}
+	for _, r := range g.WarmUp.Requests {
+		page := fpm.Page{Path: r.Path, Host: r.Host, Status: r.Status}
+		if h := g.WarmUp.MarkerHeader; h != "" {
+			page.Want = map[string]string{h: "{release}"}
+		}
+		conf.Warm.Pages = append(conf.Warm.Pages, page)
+	}
+	for _, f := range g.FPM {
+		conf.Instances = append(conf.Instances, instance(f))
+	}
+	return conf
+}
+
+func instance(f config.FPM) fpm.Instance {
+	i := fpm.Instance{
+		Name: f.Name, Listen: f.Listen, StatusListen: f.StatusListen, StatusPath: f.StatusPath, PingPath: f.PingPath,
+		Binary: f.Binary, ConfigFile: f.Config, INI: f.Ini,
+		Control: fpm.Control{Unit: f.Control.Systemd, PIDFile: f.Control.PidFile},
+	}
+	// A pid file's master is signalled directly; everything else goes by the same commands that `config sudoers` grants.
+	commands := f.Commands()
+	i.Control.Start, i.Control.Quit, i.Control.Reload, i.Control.Kill = commands.Start, commands.Quit, commands.Reload, commands.Kill
+	i.Control.Test = commands.Test
+	return i
+}
+
+func logsConfig(g *config.Group) any {
+	if len(g.Logs) == 0 {
+		return nil
+	}
+	conf := logs.Config{Own: g.HealthPaths}
+	for _, l := range g.Logs {
+		conf.Sources = append(conf.Sources, logs.Source{Path: l.Path, Kind: logs.Kind(l.Format)})
+	}
+	return conf
+}

@@ -1,0 +1,56 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+func newConfigCommand(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "config",
+		Short: "check or show the configuration, or print the sudoers lines that targets need",
+		Long:  "Reads the configuration and changes nothing. scap.yaml in the source tree is a complete, commented example.",
+		Args:  argCheck(cobra.NoArgs),
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(
+		&cobra.Command{
+			Use: "check", Short: "report every mistake at once, with file, line and column", Args: argCheck(cobra.NoArgs),
+			RunE: func(*cobra.Command, []string) error {
+				c, err := a.load()
+				if err != nil {
+					return err
+				}
+				hosts := 0
+				for _, ph := range c.Phases {
+					hosts += len(ph.Hosts)
+				}
+				fmt.Fprintf(a.stdout, "%s: no mistake; %d hosts in %d phases\n", c.File, hosts, len(c.Phases))
+				return nil
+			},
+		},
+		&cobra.Command{
+			Use: "show", Short: "print what is in force: defaults filled in, host ranges expanded", Args: argCheck(cobra.NoArgs),
+			RunE: func(*cobra.Command, []string) error {
+				c, err := a.load()
+				if err != nil {
+					return err
+				}
+				return c.Show(a.stdout)
+			},
+		},
+		&cobra.Command{
+			Use: "sudoers", Short: "print the lines that each group's targets need in sudoers, without wildcards", Args: argCheck(cobra.NoArgs),
+			RunE: func(*cobra.Command, []string) error {
+				c, err := a.load()
+				if err != nil {
+					return err
+				}
+				fmt.Fprint(a.stdout, c.Sudoers())
+				return nil
+			},
+		},
+	)
+	return cmd
+}

@@ -1,0 +1,207 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/term"
+
+	"scap/cmd/internal/config"
+	"scap/cmd/internal/ui"
+	"scap/phases"
+	"scap/phases/journal"
+	"scap/sync/store"
+	"scap/targets/lease"
+)
+
+// deploy is one run of a verb that changes the fleet: it holds the lock, the deploy host's store, the connections, the
+// journal and what shows it.
+type deploy struct {
+	*app
+	conf    *config.Config
+	lock    *lease.Lease
+	store   *store.Store
+	fleet   *fleet
+	journal *journal.Writer
+	view    ui.View
+	before  []journal.Record // done before the Runner begins
+}
+
+// journalDir is where the journals of all deploys are.
+func journalDir(c *config.Config) string { return filepath.Join(c.Deploy.DeployDir, "journal") }
+
+func hostName() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "unknown"
+	}
+	return name
+}
+
+// openDeploy takes the lock and opens the deploy host's store. The context it returns ends when the lock is lost.
+func (a *app) openDeploy(ctx context.Context, why string) (*deploy, context.Context, error) {
+	conf, err := a.load()
+	if err != nil {
+		return nil, ctx, err
+	}
+	if err := os.MkdirAll(conf.Deploy.DeployDir, 0o755); err != nil {
+		return nil, ctx, fmt.Errorf("deploy.deploy_dir: %w", err)
+	}
+	began := time.Now()
+	lock, err := lease.TryAcquire(ctx, filepath.Join(conf.Deploy.DeployDir, "lock"), lease.Holder{Who: who(), Why: why, Host: hostName()})
+	if errors.Is(err, lease.ErrHeld) {
+		return nil, ctx, coded{exitLocked, err}
+	}
+	if err != nil {
+		return nil, ctx, err
+	}
+	ctx = lock.Context()
+	d := &deploy{app: a, conf: conf, lock: lock}
+	d.did(journal.Lock, began, "%s: %s", who(), why)
+	if d.store, err = store.Open(filepath.Join(conf.Deploy.DeployDir, "store")); err != nil {
+		d.close()
+		return nil, ctx, err
+	}
+	return d, ctx, nil
+}
+
+// did notes something that was done before the journal was begun.
+func (d *deploy) did(act string, began time.Time, format string, args ...any) {
+	d.before = append(d.before,
+		journal.Record{Kind: journal.Intent, Act: act, At: began},
+		journal.Record{Kind: journal.Done, Act: act, Text: fmt.Sprintf(format, args...)})
+}
+
+// finished refuses to begin anything new while an earlier deploy has not ended.
+func (d *deploy) finished() error {
+	last, open, err := journal.Unfinished(journalDir(d.conf))
+	if err != nil {
+		return fmt.Errorf("look at earlier deploys: %w", err)
+	}
+	if open && last.How == "" {
+		return coded{exitInconsistent, fmt.Errorf("deploy %s by %s did not end: `scap resume` brings the fleet to one release first", last.Name, last.Outline.User)}
+	}
+	return nil
+}
+
+// connect opens the fleet.
+func (d *deploy) connect(o fleetOptions) (err error) {
+	if o.checks == nil {
+		if o.checks, err = d.hostChecks(); err != nil {
+			return err
+		}
+	}
+	d.fleet, err = openFleet(d.conf, d.store, o)
+	return err
+}
+
+// create begins the journal of a new deploy.
+func (d *deploy) create() (err error) {
+	d.journal, err = journal.Create(journalDir(d.conf), journal.NewDeploy(time.Now(), who()))
+	return err
+}
+
+// runner runs plans with this deploy's journal, view and terminal.
+func (d *deploy) runner() *phases.Runner {
+	d.view = d.newView()
+	return &phases.Runner{
+		Journal: d.journal, Ask: d.ask, Leave: d.leave.Done(),
+		Observers: []func(journal.Record){d.view.Show},
+	}
+}
+
+// ask lets the view step aside while the deployer is asked.
+func (d *deploy) ask(ctx context.Context, q phases.Question) (phases.Answer, error) {
+	if s, ok := d.view.(*ui.Screen); ok {
+		s.Break()
+	}
+	return d.answer(ctx, q)
+}
+
+func (a *app) newView() ui.View {
+	if a.json {
+		return ui.JSON(a.stdout)
+	}
+	out, _ := a.terminal()
+	if out == nil || os.Getenv("TERM") == "dumb" {
+		return ui.Lines(a.stdout)
+	}
+	size := func() (columns, rows int) {
+		columns, rows, err := term.GetSize(int(out.Fd()))
+		if err != nil {
+			return 80, 24
+		}
+		return columns, rows
+	}
+	return ui.Live(a.stdout, size, ui.LiveOptions{Colour: ui.Colour(os.Getenv)})
+}
+
+// close lets go of everything, the lock last. It may be called on a deploy that was opened half.
+func (d *deploy) close() {
+	if d.view != nil {
+		d.view.Close()
+	}
+	if d.fleet != nil {
+		d.fleet.close()
+	}
+	if d.journal != nil {
+		_ = d.journal.Close() // every record was fsynced when it was written
+	}
+	if d.store != nil {
+		_ = d.store.Close()
+	}
+	_ = d.lock.Release() // the kernel frees it with the process at the latest
+}
+
+// finish prunes the deploy host's own store after a deploy that went well, and turns how it ended into an exit code.
+func (d *deploy) finish(ctx context.Context, p phases.Plan, err error) error {
+	if err == nil {
+		d.pruneStore(ctx, p)
+		return nil
+	}
+	var ended *phases.Ended
+	if !errors.As(err, &ended) {
+		return err
+	}
+	d.view.Close() // it tells how the deploy ended
+	if !d.told() {
+		return coded{endCode(ended), err}
+	}
+	return coded{endCode(ended), errQuiet}
+}
+
+// told reports whether the view has said how the deploy ended, and why.
+func (d *deploy) told() bool { return !d.json && d.journal != nil && d.journal.Seq() > 0 }
+
+// endCode is the exit code for how a deploy ended.
+func endCode(e *phases.Ended) int {
+	switch e.How {
+	case journal.RolledBack:
+		return exitRolledBack
+	case journal.Cancelled:
+		return exitCancelled
+	case journal.Inconsistent:
+		return exitInconsistent
+	case journal.Declined:
+		return exitDeclined
+	}
+	var stop cancelled
+	if errors.As(e.Cause, &stop) {
+		return exitCancelled
+	}
+	return exitError
+}
+
+// pruneStore keeps on the deploy host what the targets keep, and makes its next snapshot cheap. What goes wrong here
+// costs disk space and nothing else, so it is only said.
+func (d *deploy) pruneStore(ctx context.Context, p phases.Plan) {
+	ids := append(slices.Clone(p.Keep), p.Release.ID, p.From)
+	if _, err := d.store.Prune(ctx, ids); err != nil {
+		fmt.Fprintf(d.stderr, "scap: prune %s: %v\n", d.store.Root(), err)
+	}
+}

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"time"
+
+	"scap/canary"
+	"scap/cmd/internal/config"
+	"scap/phases"
+	"scap/phases/journal"
+	"scap/sync/release"
+)
+
+// planOptions are what one run changes about the configured plan.
+type planOptions struct {
+	message   string
+	emergency string // the deployer's reason
+	noGate    string // the deployer's reason for asking no gate
+	back      bool   // to an older release
+	confirm   bool   // ask where the configuration says so
+}
+
+// plan turns the configured phases into a Plan for r.
+func (f *fleet) plan(deploy string, r release.Release, o planOptions) (phases.Plan, error) {
+	p := phases.Plan{
+		Deploy: deploy, Release: r, Message: o.message, User: who(), Host: hostName(),
+		Back: o.back, Emergency: o.emergency, Repair: true, Prune: true,
+		Limits: phases.Limits{Stage: f.conf.Deploy.StageTimeout},
+		Pools:  f.pools(),
+	}
+	done := []config.Phase{}
+	for _, c := range f.conf.Phases {
+		if len(c.Hosts) == 0 {
+			continue // all its hosts are deployed in earlier phases
+		}
+		ph, err := f.phase(c, done, o)
+		if err != nil {
+			return phases.Plan{}, err
+		}
+		p.Phases = append(p.Phases, ph)
+		done = append(done, c)
+	}
+	return p, nil
+}
+
+func (f *fleet) phase(c config.Phase, done []config.Phase, o planOptions) (phases.Phase, error) {
+	ph := phases.Phase{
+		Name: c.Name, Targets: f.of(c), Bake: c.Bake, Confirm: c.Confirm && o.confirm,
+	}
+	ph.Fanout.Width = c.Width.Of(len(c.Hosts))
+	ph.Fanout.MaxFailures = c.MaxFailures.Of(len(c.Hosts))
+	ph.Fanout.Timeout = c.Timeout
+	switch {
+	case c.Gate == nil:
+		ph.GateOff = "the configuration says gate: none"
+	case o.noGate != "":
+		ph.GateOff = o.noGate
+	default:
+		gate, err := f.gate(c, laterHosts(f.conf, done, c))
+		if err != nil {
+			return ph, err
+		}
+		ph.Gate, ph.Tick, ph.MaxWait = gate, c.Gate.Tick, c.Gate.MaxWait
+	}
+	for _, later := range f.conf.Phases {
+		if later.Name != c.Name && !contains(done, later.Name) {
+			ph.Control = append(ph.Control, f.of(later)...)
+		}
+	}
+	return ph, nil
+}
+
+func contains(done []config.Phase, name string) bool {
+	for _, d := range done {
+		if d.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// laterHosts are the hosts that still run the old release while c is judged.
+func laterHosts(c *config.Config, done []config.Phase, now config.Phase) []string {
+	var names []string
+	for _, ph := range c.Phases {
+		if ph.Name == now.Name || contains(done, ph.Name) {
+			continue
+		}
+		for _, h := range ph.Hosts {
+			names = append(names, h.Name)
+		}
+	}
+	return names
+}
+
+// pools are the sets of hosts behind each balancer, with what must keep serving.
+func (f *fleet) pools() []phases.Pool {
+	var pools []phases.Pool
+	for _, b := range f.conf.Balancers {
+		pool := phases.Pool{Name: b.Name}
+		for _, ph := range f.conf.Phases {
+			for _, h := range ph.Hosts {
+				for _, name := range f.conf.Group(h.Group).Balancers {
+					if name == b.Name {
+						pool.Targets = append(pool.Targets, h.Name)
+					}
+				}
+			}
+		}
+		if len(pool.Targets) == 0 {
+			continue
+		}
+		pool.Min = b.Capacity.Of(len(pool.Targets))
+		pools = append(pools, pool)
+	}
+	return pools
+}
+
+// gates are combined so that each must pass: what the probes see and what users saw.
+func combine(gates []canary.Gate) canary.Gate {
+	if len(gates) == 1 {
+		return gates[0]
+	}
+	return canary.All(gates...)
+}
+
+// keep returns the releases that pruning leaves: the newest n that a deploy left proven, and all of those that are
+// younger than keepFor.
+func keep(ds []journal.Deploy, n int, keepFor time.Duration, now time.Time) []release.ID {
+	var ids []release.ID
+	seen := map[string]bool{}
+	for _, d := range ds { // newest first
+		if d.How != journal.Deployed || d.Failed || seen[d.To] {
+			continue
+		}
+		if len(ids) >= n && now.Sub(d.Ended) > keepFor {
+			continue
+		}
+		if id, err := release.ParseID(d.To); err == nil {
+			ids = append(ids, id)
+			seen[d.To] = true
+		}
+	}
+	return ids
+}

@@ -1,0 +1,289 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"scap/cmd/internal/config"
+	"scap/sync/push"
+	"scap/targets"
+	"scap/targets/pool"
+	"scap/targets/remote"
+)
+
+// fleet is every host of the configuration, each behind its balancers. Nothing is connected before the first question.
+type fleet struct {
+	conf    *config.Config
+	hosts   map[string]*remote.Host
+	targets map[string]*pool.Target
+	closers []io.Closer // newest last
+}
+
+// fleetOptions change how hosts are switched in this run.
+type fleetOptions struct {
+	emergency bool
+	checks    func(group string) func(ctx context.Context, host string) error // before a host of group is repooled; nil: none
+}
+
+// openFleet builds the targets; src is where releases are sent from.
+func openFleet(c *config.Config, src push.Source, o fleetOptions) (_ *fleet, err error) {
+	f := &fleet{conf: c, hosts: map[string]*remote.Host{}, targets: map[string]*pool.Target{}}
+	defer func() {
+		if err != nil {
+			f.close()
+		}
+	}()
+	agent, err := readAgent(c)
+	if err != nil {
+		return nil, err
+	}
+	d := &dialler{conf: c, agent: agent, turns: make(chan struct{}, c.SSH.MaxConnects)}
+	if err := d.openJump(); err != nil {
+		return nil, err
+	}
+	if d.jump != nil {
+		f.closers = append(f.closers, d.jump)
+	}
+	balancers, err := f.balancers(d)
+	if err != nil {
+		return nil, err
+	}
+	shared := push.Share(src)
+	for _, ph := range c.Phases {
+		for _, h := range ph.Hosts {
+			if err := f.add(h, d, shared, balancers, o); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return f, nil
+}
+
+func (f *fleet) add(h config.Host, d *dialler, src push.Source, balancers map[string][]pool.Balancer, o fleetOptions) error {
+	g := f.conf.Group(h.Group)
+	conf, err := agentConfig(f.conf, g)
+	if err != nil {
+		return err
+	}
+	opener, err := d.host(h.Name)
+	if err != nil {
+		return usage(err)
+	}
+	host := remote.New(h.Name, opener, src, conf)
+	host.SwitchWait = 3 * switchLimit(g) // both directions, and the lock before them
+	f.closers = append(f.closers, host)
+	f.hosts[h.Name] = host
+	var behind []pool.Balancer
+	for _, name := range g.Balancers {
+		behind = append(behind, balancers[name]...)
+	}
+	opt := pool.Options{
+		Reload: g.Strategy == config.Reload, Emergency: o.emergency,
+		Window: g.Limits.QuietWindow, QuietLimit: g.Limits.QuietTimeout, HealthLimit: g.Limits.Healthy,
+		SwitchLimit: host.SwitchWait,
+	}
+	if o.checks != nil {
+		opt.Checks = o.checks(h.Group)
+	}
+	f.targets[h.Name] = pool.New(host, behind, opt)
+	return nil
+}
+
+// all returns the targets in the order in which they are deployed.
+func (f *fleet) all() []targets.Target {
+	var ts []targets.Target
+	for _, ph := range f.conf.Phases {
+		ts = append(ts, f.of(ph)...)
+	}
+	return ts
+}
+
+// of returns the targets of one phase.
+func (f *fleet) of(ph config.Phase) []targets.Target {
+	ts := make([]targets.Target, len(ph.Hosts))
+	for i, h := range ph.Hosts {
+		ts[i] = f.targets[h.Name]
+	}
+	return ts
+}
+
+// close ends every connection. A switch that runs on a host goes on and ends there.
+func (f *fleet) close() {
+	for i := len(f.closers) - 1; i >= 0; i-- {
+		_ = f.closers[i].Close() // nothing is lost with it
+	}
+}
+
+// balancers makes one pool.Balancer for each process: all of them must be told.
+func (f *fleet) balancers(d *dialler) (map[string][]pool.Balancer, error) {
+	all := map[string][]pool.Balancer{}
+	for _, b := range f.conf.Balancers {
+		var err error
+		switch b.Kind {
+		case config.HAProxy:
+			all[b.Name], err = f.haproxies(b, d)
+		case config.Command:
+			all[b.Name], err = commandBalancer(b)
+		}
+		if err != nil {
+			return nil, usage(fmt.Errorf("balancer %s: %w", b.Name, err))
+		}
+	}
+	return all, nil
+}
+
+func (f *fleet) haproxies(b config.Balancer, d *dialler) ([]pool.Balancer, error) {
+	var via *remote.SSH
+	if b.Via != "" {
+		var err error
+		if via, err = d.ssh(b.Via, nil); err != nil {
+			return nil, err
+		}
+		f.closers = append(f.closers, via)
+	}
+	var out []pool.Balancer
+	for _, socket := range b.Sockets {
+		network := "tcp"
+		if strings.HasPrefix(socket, "/") {
+			network = "unix"
+		}
+		dial := func(ctx context.Context) (net.Conn, error) {
+			if via != nil {
+				return via.Dial(ctx, network, socket)
+			}
+			var nd net.Dialer
+			return nd.DialContext(ctx, network, socket)
+		}
+		name := b.Name
+		if len(b.Sockets) > 1 {
+			name += " (" + socket + ")"
+		}
+		h, err := pool.NewHAProxy(name, dial, b.Backend+"/"+b.Server)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, h)
+	}
+	return out, nil
+}
+
+func commandBalancer(b config.Balancer) ([]pool.Balancer, error) {
+	return nil, fmt.Errorf("kind %s is not served yet", b.Kind)
+}
+
+// readAgent reads the agent that is copied to targets.
+func readAgent(c *config.Config) (*remote.Binary, error) {
+	path := c.SSH.AgentBinary
+	if path == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return nil, fmt.Errorf("find scap-agent: %w", err)
+		}
+		path = filepath.Join(filepath.Dir(self), "scap-agent")
+	}
+	b, err := remote.ReadBinary(path)
+	if err != nil {
+		return nil, usage(fmt.Errorf("the agent for targets (ssh.agent_binary): %w", err))
+	}
+	return b, nil
+}
+
+// dialler makes SSH connections from the configuration.
+type dialler struct {
+	conf  *config.Config
+	agent *remote.Binary
+	jump  *remote.SSH
+	turns chan struct{} // ssh.max_connects
+}
+
+// ssh returns a connection to host, not yet made.
+func (d *dialler) ssh(host string, jump *remote.SSH) (*remote.SSH, error) {
+	address, portText, err := net.SplitHostPort(d.conf.SSH.Of(host))
+	if err != nil {
+		return nil, fmt.Errorf("address of %s: %w", host, err)
+	}
+	port, err := strconv.Atoi(portText)
+	if err != nil {
+		return nil, fmt.Errorf("address of %s: %w", host, err)
+	}
+	s := d.conf.SSH
+	socket := s.AgentSocket
+	if socket == "" && len(s.IdentityFiles) == 0 {
+		socket = os.Getenv("SSH_AUTH_SOCK")
+	}
+	return remote.NewSSH(remote.SSHOptions{
+		Host: address, Port: port, User: s.User, Keys: s.IdentityFiles, AuthSocket: socket, KnownHosts: s.KnownHosts,
+		Jump: jump, Agent: d.agent, AgentDir: s.AgentDir, AllowRoot: s.AllowRoot,
+		DialTimeout: s.ConnectTimeout, Keepalive: s.KeepaliveInterval, Misses: s.KeepaliveCount,
+	})
+}
+
+func (d *dialler) openJump() error {
+	text := d.conf.SSH.JumpHost
+	if text == "" {
+		return nil
+	}
+	name, address, ok := strings.Cut(text, "@")
+	if !ok {
+		name, address = d.conf.SSH.User, text
+	}
+	host, portText, err := net.SplitHostPort(address)
+	if err != nil {
+		host, portText = address, "22"
+	}
+	port, err := strconv.Atoi(portText)
+	if err != nil {
+		return usage(fmt.Errorf("ssh.jump_host %q: %w", text, err))
+	}
+	s := d.conf.SSH
+	d.jump, err = remote.NewSSH(remote.SSHOptions{
+		Host: host, Port: port, User: name, Keys: s.IdentityFiles, AuthSocket: s.AgentSocket, KnownHosts: s.KnownHosts,
+		DialTimeout: s.ConnectTimeout, Keepalive: s.KeepaliveInterval, Misses: s.KeepaliveCount,
+	})
+	return err
+}
+
+// host returns the opener of a target's agent sessions.
+func (d *dialler) host(name string) (remote.Opener, error) {
+	s, err := d.ssh(name, d.jump)
+	if err != nil {
+		return nil, err
+	}
+	return limited{Opener: s, turns: d.turns}, nil
+}
+
+// limited keeps connections from being opened all at once: a thousand handshakes together only time each other out.
+type limited struct {
+	remote.Opener
+	turns chan struct{}
+}
+
+// Open waits for its turn, then opens.
+func (l limited) Open(ctx context.Context) (io.ReadWriteCloser, error) {
+	select {
+	case l.turns <- struct{}{}:
+		defer func() { <-l.turns }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	return l.Opener.Open(ctx)
+}
+
+// errNoHost names what a verb was asked for and the configuration does not have.
+var errNoHost = errors.New("no such host in the configuration")
+
+// host returns the target called name.
+func (f *fleet) host(name string) (*pool.Target, error) {
+	t, ok := f.targets[name]
+	if !ok {
+		return nil, usage(fmt.Errorf("%s: %w (%s)", name, errNoHost, f.conf.File))
+	}
+	return t, nil
+}

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"scap/canary"
+	"scap/canary/logs"
+	"scap/canary/probe"
+	"scap/cmd/internal/config"
+)
+
+// gate builds what judges a phase: the probes, and the logs that its hosts keep. control are hosts that still run the
+// old release then.
+func (f *fleet) gate(ph config.Phase, control []string) (canary.Gate, error) {
+	var names []string
+	for _, h := range ph.Hosts {
+		names = append(names, h.Name)
+	}
+	var gates []canary.Gate
+	if path := ph.Gate.Probes; path != "" {
+		set, err := probe.Read(path)
+		if err != nil {
+			return nil, usage(fmt.Errorf("phase %s: %w", ph.Name, err))
+		}
+		gates = append(gates, &probe.Gate{
+			Set: set, Asker: probe.AskerFunc(f.askProbe), Local: f.web(names[0]), Front: ph.Gate.Front, Hosts: names,
+		})
+	}
+	if n := ph.Gate.ErrorThreshold; n > 0 {
+		gates = append(gates, &logs.Gate{
+			Reader: logs.ReaderFunc(f.readLogs), Hosts: append(names, control...),
+			Threshold: int64(n), MinRequests: int64(ph.Gate.MinRequests), Dwell: ph.Bake,
+		})
+	}
+	return combine(gates), nil
+}
+
+// web is a host's own web server, as the host sees it.
+func (f *fleet) web(host string) string { return f.group(host).WarmUp.Web }
+
+// group returns the settings of a host.
+func (f *fleet) group(host string) *config.Group {
+	for _, ph := range f.conf.Phases {
+		for _, h := range ph.Hosts {
+			if h.Name == host {
+				return f.conf.Group(h.Group)
+			}
+		}
+	}
+	return &config.Group{}
+}
+
+// askProbe lets a host ask its own web server.
+func (f *fleet) askProbe(ctx context.Context, host string, q probe.Question) (probe.Report, error) {
+	var r probe.Report
+	h, ok := f.hosts[host]
+	if !ok {
+		return r, fmt.Errorf("%s: %w", host, errNoHost)
+	}
+	q.Base = f.web(host) // hosts of different groups may listen elsewhere
+	err := h.Ask(ctx, "probe", q, &r)
+	return r, err
+}
+
+func (f *fleet) readLogs(ctx context.Context, host string, q logs.Query) (logs.Page, error) {
+	var p logs.Page
+	h, ok := f.hosts[host]
+	if !ok {
+		return p, fmt.Errorf("%s: %w", host, errNoHost)
+	}
+	return p, h.Ask(ctx, "logs", q, &p)
+}
+
+// hostChecks returns what a host must pass after its switch and before it is repooled: the probes of its phase.
+func (d *deploy) hostChecks() (func(group string) func(ctx context.Context, host string) error, error) {
+	sets := map[string]*probe.Set{} // by host
+	for _, ph := range d.conf.Phases {
+		if ph.Gate == nil || ph.Gate.Probes == "" {
+			continue
+		}
+		set, err := probe.Read(ph.Gate.Probes)
+		if err != nil {
+			return nil, usage(fmt.Errorf("phase %s: %w", ph.Name, err))
+		}
+		for _, h := range ph.Hosts {
+			sets[h.Name] = set
+		}
+	}
+	check := func(ctx context.Context, host string) error {
+		set := sets[host]
+		if set == nil {
+			return nil
+		}
+		report, err := d.fleet.askProbe(ctx, host, set.Question(d.fleet.web(host)))
+		if err != nil {
+			return err
+		}
+		return report.Err()
+	}
+	return func(string) func(context.Context, string) error { return check }, nil
+}

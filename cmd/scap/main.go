@@ -1,0 +1,38 @@
+// Command scap deploys MediaWiki: it snapshots a staged tree as a release, puts it on every target unseen, switches code
+// and php-fpm as one, judges the result on canaries and goes back to one release whatever happens in between.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	// A deploy outlives the terminal that started it: a hang-up, a closed pipe or a vanished screen must not end it
+	// between two hosts. What cannot be printed is still in the journal.
+	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
+	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run is main without the process: it parses args, does what they ask and returns the exit code.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	s := watchSignals(ctx, stderr)
+	defer s.stop()
+	app := &app{stdin: stdin, stdout: stdout, stderr: stderr, leave: s.leave}
+	root := newRootCommand(app)
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(s.ctx)
+	code := exitCode(err)
+	if err != nil && !errors.Is(err, errQuiet) {
+		fmt.Fprintf(stderr, "scap: %v\n", err)
+	}
+	return code
+}

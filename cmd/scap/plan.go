@@ -1,0 +1,219 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"scap/cmd/internal/config"
+	"scap/phases"
+	"scap/sync/release"
+	"scap/sync/store"
+)
+
+type planFlags struct {
+	offline  bool
+	against  string
+	manifest string
+	most     int
+}
+
+func newPlanCommand(a *app) *cobra.Command {
+	var o planFlags
+	cmd := &cobra.Command{
+		Use:     "plan [message]",
+		Aliases: []string{"dry-run"},
+		Short:   "say what `sync` would do, and what would stop it; change nothing",
+		Long: `Snapshots the staged tree, asks every host and every gate whether a deploy could begin, and shows which files would
+change and in which order hosts would get them. No lock is taken and nothing is changed on any host.
+
+--offline asks nobody, for CI: the staged tree is only read and hashed. --against RELEASE compares with a release of this
+deploy host's store, --against FILE with a manifest that --manifest FILE wrote.
+
+` + exitTable,
+		Example: `  scap plan
+  scap plan --offline --against deployed.manifest --manifest staged.manifest`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.against != "" && !o.offline {
+				return usage(fmt.Errorf("--against goes with --offline: online the hosts say what is deployed"))
+			}
+			if o.offline {
+				return a.planOffline(cmd.Context(), o)
+			}
+			return a.runPlan(cmd.Context(), strings.Join(args, " "), o)
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVar(&o.offline, "offline", false, "ask no host; only read the staged tree")
+	f.StringVar(&o.against, "against", "", "with --offline: compare with this `RELEASE` or manifest file")
+	f.StringVar(&o.manifest, "manifest", "", "write the staged tree's manifest to this `FILE`")
+	f.IntVar(&o.most, "most", 20, "list at most `N` changed paths")
+	return cmd
+}
+
+// runPlan is scap plan with the fleet.
+func (a *app) runPlan(ctx context.Context, message string, o planFlags) error {
+	conf, err := a.load()
+	if err != nil {
+		return err
+	}
+	st, err := store.Open(filepath.Join(conf.Deploy.DeployDir, "store"))
+	if err != nil {
+		return err
+	}
+	defer st.Close() //nolint:errcheck // nothing was written that a close could lose
+	r, err := st.Snapshot(ctx, conf.Deploy.StageDir, store.SnapshotOptions{Excludes: conf.Deploy.Excludes, Message: message})
+	if err != nil {
+		return err
+	}
+	if err := writeManifest(o.manifest, st, r.ID); err != nil {
+		return err
+	}
+	d := &deploy{app: a, conf: conf, store: st}
+	if err := d.connect(fleetOptions{}); err != nil {
+		return err
+	}
+	defer d.fleet.close()
+	p, err := d.fleet.plan("plan", r, planOptions{message: message})
+	if err != nil {
+		return err
+	}
+	report := (&phases.Runner{}).Examine(ctx, p)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	fmt.Fprintf(a.stdout, "staged   %s  %d files, %d MB of %s\n", r.ID.Short(), r.Files, r.Bytes>>20, conf.Deploy.StageDir)
+	fmt.Fprintf(a.stdout, "deployed %s\n", report.From.Short())
+	if report.Nothing {
+		fmt.Fprintln(a.stdout, "nothing to do: every host is proven on the staged release")
+		return nil
+	}
+	if !report.From.IsZero() && st.Has(report.From) {
+		if err := showDelta(a.stdout, st, report.From, r.ID, o.most); err != nil {
+			return err
+		}
+	}
+	showPhases(a.stdout, conf, p)
+	for _, name := range report.Repair {
+		fmt.Fprintf(a.stdout, "%s is not proven on %s and would be repaired first\n", name, report.From.Short())
+	}
+	return report.Err()
+}
+
+// showPhases lists the phases with their hosts, widths and gates.
+func showPhases(w io.Writer, conf *config.Config, p phases.Plan) {
+	for _, ph := range p.Phases {
+		gate := "gate"
+		if ph.GateOff != "" {
+			gate = "no gate: " + ph.GateOff
+		}
+		fmt.Fprintf(w, "phase %s: %d hosts, %d at a time, %s\n", ph.Name, len(ph.Targets), ph.Fanout.Width, gate)
+	}
+	_ = conf
+}
+
+// planOffline is scap plan without the fleet.
+func (a *app) planOffline(ctx context.Context, o planFlags) error {
+	conf, err := a.load()
+	if err != nil {
+		return err
+	}
+	staged, err := store.Scan(ctx, conf.Deploy.StageDir, conf.Deploy.Excludes)
+	if err != nil {
+		return err
+	}
+	if err := writeManifest(o.manifest, staged, staged.ID); err != nil {
+		return err
+	}
+	fmt.Fprintf(a.stdout, "staged %s  %s\n", staged.ID.Short(), conf.Deploy.StageDir)
+	if o.against == "" {
+		return nil
+	}
+	base, id, err := openBase(conf, o.against)
+	if err != nil {
+		return err
+	}
+	return showDelta(a.stdout, either{base, staged}, id, staged.ID, o.most)
+}
+
+// openBase opens what --against names: a manifest file, or a release of the deploy host's store.
+func openBase(conf *config.Config, name string) (release.Dirs, release.ID, error) {
+	f, err := os.Open(name)
+	if err == nil {
+		defer f.Close()
+		m, err := release.ReadManifest(f)
+		if err != nil {
+			return nil, release.ID{}, usage(fmt.Errorf("%s: %w", name, err))
+		}
+		return m, m.ID, nil
+	}
+	st, err := store.Open(filepath.Join(conf.Deploy.DeployDir, "store"))
+	if err != nil {
+		return nil, release.ID{}, err
+	}
+	d := &deploy{conf: conf, store: st}
+	r, err := d.lookup(name)
+	return st, r.ID, err
+}
+
+// either finds directories in one place or the other.
+type either [2]release.Dirs
+
+func (e either) Dir(sum release.Sum) (release.Dir, error) {
+	if d, err := e[0].Dir(sum); err == nil {
+		return d, nil
+	}
+	return e[1].Dir(sum)
+}
+
+// showDelta lists what changes, at most most paths.
+func showDelta(w io.Writer, src release.Dirs, base, next release.ID, most int) error {
+	d, err := release.Diff(src, base, next)
+	if err != nil {
+		return err
+	}
+	lines := make([]string, 0, len(d.Put)+len(d.Remove))
+	for _, c := range d.Put {
+		if c.Entry.Kind == release.Directory && c.Old.Kind == release.Directory {
+			continue
+		}
+		sign := "M"
+		if c.Old.Kind == 0 {
+			sign = "A"
+		}
+		lines = append(lines, fmt.Sprintf("  %s %q", sign, c.Path))
+	}
+	for _, c := range d.Remove {
+		lines = append(lines, fmt.Sprintf("  D %q", c.Path))
+	}
+	fmt.Fprintf(w, "%d paths change from %s to %s\n", len(lines), base.Short(), next.Short())
+	for i, line := range lines {
+		if i == most {
+			fmt.Fprintf(w, "  … and %d more (--most N)\n", len(lines)-most)
+			break
+		}
+		fmt.Fprintln(w, line)
+	}
+	return nil
+}
+
+// writeManifest writes a manifest to path, if one is wanted.
+func writeManifest(path string, src release.Dirs, id release.ID) error {
+	if path == "" {
+		return nil
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	if err := release.WriteManifest(f, src, id); err != nil {
+		_ = f.Close() // the write has failed already
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return f.Close()
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"scap/phases/journal"
+	"scap/sync/release"
+)
+
+func newRollbackCommand(a *app) *cobra.Command {
+	var o syncOptions
+	cmd := &cobra.Command{
+		Use:   "rollback [RELEASE]",
+		Short: "go back to the last good release, or to RELEASE",
+		Long: `Activates an older release on every target. It builds nothing, asks nobody and copies nothing: the release is on the
+targets already. Without RELEASE it is the last one that a deploy left proven everywhere, never one that a gate failed.
+RELEASE is its name or the first digits of it (` + "`scap status`" + ` and the journal show names).
+
+Hosts that do not serve well are no capacity: a fleet that is broken everywhere is rolled back at full width. A failure
+does not turn it around; it goes on past failures and names them.
+
+` + exitTable,
+		Args: argCheck(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.runRollback(cmd.Context(), strings.Join(args, ""), o)
+		},
+	}
+	cmd.Flags().StringVar(&o.emergency, "emergency", "", "do not drain, do not wait for requests in flight, at full width; the `REASON` is journaled")
+	return cmd
+}
+
+// runRollback is scap rollback.
+func (a *app) runRollback(ctx context.Context, name string, o syncOptions) error {
+	d, ctx, err := a.openDeploy(ctx, orText("rollback "+name, "rollback"))
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	if err := d.finished(); err != nil {
+		return err
+	}
+	r, why, err := d.goal(name)
+	if err != nil {
+		return err
+	}
+	return d.roll(ctx, r, planOptions{message: "rollback to " + r.ID.Short() + why, emergency: o.emergency, back: true, noGate: "a rollback asks no gate: it goes to a release that was good"})
+}
+
+// goal finds the release to go back to.
+func (d *deploy) goal(name string) (r release.Release, why string, err error) {
+	if name != "" {
+		r, err = d.lookup(name)
+		return r, " by name", err
+	}
+	past, err := journal.List(journalDir(d.conf))
+	if err != nil {
+		return r, "", err
+	}
+	current := ""
+	for _, p := range past { // newest first
+		if p.How == journal.Deployed {
+			current = p.To
+			break
+		}
+	}
+	good, ok := journal.LastGood(past, current)
+	if !ok {
+		return r, "", errors.New("no earlier release is known to be good: name one, `scap rollback RELEASE`")
+	}
+	id, err := release.ParseID(good)
+	if err != nil {
+		return r, "", err
+	}
+	if !d.store.Has(id) {
+		return release.Release{ID: id}, ", the last good one", nil // the targets have it
+	}
+	r, err = d.store.Lookup(id)
+	return r, ", the last good one", err
+}
+
+// lookup finds the one release whose name begins with name.
+func (d *deploy) lookup(name string) (release.Release, error) {
+	all, err := d.store.Releases()
+	if err != nil {
+		return release.Release{}, err
+	}
+	var found []release.Release
+	for _, r := range all {
+		if strings.HasPrefix(r.ID.String(), name) {
+			found = append(found, r)
+		}
+	}
+	switch {
+	case len(found) == 1:
+		return found[0], nil
+	case len(found) > 1:
+		return release.Release{}, usage(fmt.Errorf("%d releases begin with %s: give more digits", len(found), name))
+	}
+	if id, err := release.ParseID(name); err == nil {
+		return release.Release{ID: id}, nil // this deploy host may not have it; the targets say whether they do
+	}
+	return release.Release{}, usage(fmt.Errorf("no release begins with %q; `scap status` lists those that are kept", name))
+}

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"scap/cmd/internal/config"
+	"scap/phases"
+	"scap/phases/journal"
+	"scap/sync/release"
+	"scap/sync/store"
+	"scap/targets"
+)
+
+func newStatusCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "ask every host what is on its disk, what really runs and whether it is in the pool",
+		Long: `Asks every host afresh. A host is in line when disk, running and desired release are one, it is in the pool (unless
+somebody else than a deploy took it out), and no problem is found. With --json: one line a host.
+
+` + exitTable,
+		Args: argCheck(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.runStatus(cmd.Context()) },
+	}
+}
+
+// runStatus is scap status. It takes no lock: it changes nothing.
+func (a *app) runStatus(ctx context.Context) error {
+	conf, err := a.load()
+	if err != nil {
+		return err
+	}
+	f, err := openFleet(conf, nil, fleetOptions{})
+	if err != nil {
+		return err
+	}
+	defer f.close()
+	seen := phases.Survey(ctx, f.all(), surveyLimit)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	rows := inspect(seen)
+	if a.json {
+		err = rows.json(a.stdout)
+	} else {
+		err = rows.table(a.stdout, conf)
+	}
+	if err != nil {
+		return err
+	}
+	return rows.drift()
+}
+
+// hostRow is one host as status shows it.
+type hostRow struct {
+	Host  string        `json:"host"`
+	State targets.State `json:"state"`
+	Error string        `json:"error,omitempty"`
+	Wrong []string      `json:"wrong,omitempty"` // why it is not in line
+}
+
+type hostRows []hostRow
+
+// inspect judges each host alone and against the fleet: the release that most hosts prove is the one to be on.
+func inspect(seen []phases.Seen) hostRows {
+	votes := map[release.ID]int{}
+	for _, s := range seen {
+		if id, ok := s.State.Consistent(); s.Err == nil && ok {
+			votes[id]++
+		}
+	}
+	var fleet release.ID
+	for id, n := range votes {
+		if n > votes[fleet] || n == votes[fleet] && id.String() < fleet.String() {
+			fleet = id
+		}
+	}
+	rows := make(hostRows, len(seen))
+	for i, s := range seen {
+		rows[i] = hostRow{Host: s.Name(), State: s.State}
+		if s.Err != nil {
+			rows[i].Error = s.Err.Error()
+			rows[i].Wrong = []string{s.Err.Error()}
+			continue
+		}
+		rows[i].Wrong = faults(s.State, fleet)
+	}
+	return rows
+}
+
+// faults says why a host is not in line with the fleet's release.
+func faults(s targets.State, fleet release.ID) []string {
+	var wrong []string
+	if s.Plain {
+		return []string{s.Served + " is a plain directory: scap adopt"}
+	}
+	id, ok := s.Consistent()
+	switch {
+	case !ok && s.Reason != "":
+		wrong = append(wrong, s.Reason)
+	case !ok:
+		wrong = append(wrong, fmt.Sprintf("disk %s, running %s, desired %s", s.Disk.Short(), s.Running.Short(), s.Desired.Short()))
+	case id != fleet:
+		wrong = append(wrong, "not on the fleet's release "+fleet.Short())
+	}
+	if s.Intent.Out {
+		wrong = append(wrong, "taken out of the pool by "+orText(s.Intent.Owner, "an unnamed deploy"))
+	}
+	if s.Pooled == targets.PoolMixed {
+		wrong = append(wrong, "its balancers disagree")
+	}
+	return append(wrong, s.Problems...)
+}
+
+func (rows hostRows) json(w io.Writer) error {
+	enc := json.NewEncoder(w)
+	for _, r := range rows {
+		if err := enc.Encode(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (rows hostRows) table(w io.Writer, conf *config.Config) error {
+	byName := map[string]hostRow{}
+	for _, r := range rows {
+		byName[r.Host] = r
+	}
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "PHASE\tHOST\tDISK\tRUNNING\tDESIRED\tPOOL\tSINCE\t")
+	for _, ph := range conf.Phases {
+		for _, h := range ph.Hosts {
+			r := byName[h.Name]
+			if r.Error != "" {
+				fmt.Fprintf(t, "%s\t%s\t?\t?\t?\t?\t\tNO ANSWER\n", ph.Name, h.Name)
+				continue
+			}
+			s, since, mark := r.State, "", ""
+			if !s.Proof.Started.IsZero() {
+				since = s.Proof.Started.UTC().Format("2006-01-02 15:04:05")
+			}
+			if len(r.Wrong) > 0 {
+				mark = "WRONG"
+			}
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", ph.Name, h.Name, s.Disk.Short(), s.Running.Short(), s.Desired.Short(), s.Pooled, since, mark)
+		}
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	return rows.summary(w, conf)
+}
+
+// summary says in words what is wrong, and what the deploy host knows of the last deploy and of kept releases.
+func (rows hostRows) summary(w io.Writer, conf *config.Config) error {
+	wrong := 0
+	for _, r := range rows {
+		if len(r.Wrong) > 0 {
+			wrong++
+			fmt.Fprintf(w, "%s: %s\n", r.Host, clean(strings.Join(r.Wrong, "; ")))
+		}
+	}
+	if wrong == 0 {
+		fmt.Fprintf(w, "all %d hosts are in line\n", len(rows))
+	} else {
+		fmt.Fprintf(w, "%d of %d hosts are not in line\n", wrong, len(rows))
+	}
+	if last, ok, _ := journal.Latest(journalDir(conf)); ok { // what the journal cannot say is not worth an error here
+		fmt.Fprintf(w, "last deploy: %s by %s: %s %s\n", last.Name, last.Outline.User, orText(last.How, "has not ended"), clean(last.Outline.Message))
+	}
+	return kept(w, conf)
+}
+
+// kept lists the releases that a rollback can name.
+func kept(w io.Writer, conf *config.Config) error {
+	st, err := store.Open(filepath.Join(conf.Deploy.DeployDir, "store"))
+	if err != nil {
+		return nil //nolint:nilerr // the deploy host's store is no part of the fleet's state
+	}
+	defer st.Close() //nolint:errcheck // only read
+	all, err := st.Releases()
+	if err != nil {
+		return err
+	}
+	for _, r := range all {
+		fmt.Fprintf(w, "release %s  %s  %s\n", r.ID.Short(), r.Created.UTC().Format("2006-01-02 15:04:05"), clean(r.Message))
+	}
+	return nil
+}
+
+// drift is the error of a fleet that is not in line.
+func (rows hostRows) drift() error {
+	for _, r := range rows {
+		if len(r.Wrong) > 0 {
+			return coded{exitDrift, errQuiet}
+		}
+	}
+	return nil
+}
+
+// clean keeps text from hosts and journals from moving the cursor.
+func clean(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+			return ' '
+		}
+		return r
+	}, text)
+}

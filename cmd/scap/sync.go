@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"scap/phases/journal"
+	"scap/sync/release"
+	"scap/sync/store"
+)
+
+type syncOptions struct {
+	emergency string
+	noGate    string
+}
+
+func (o *syncOptions) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&o.emergency, "emergency", "", "do not drain, do not wait for requests in flight, at full width; the `REASON` is journaled")
+	f.StringVar(&o.noGate, "no-gate", "", "ask no gate; the `REASON` is journaled and shown")
+}
+
+func newSyncCommand(a *app) *cobra.Command {
+	var o syncOptions
+	cmd := &cobra.Command{
+		Use:     "sync [message]",
+		Aliases: []string{"sync-world"},
+		Short:   "deploy the staged tree to every target, phase by phase",
+		Long: `Snapshots the staged tree (deploy.stage_dir) as a release and deploys it: staged everywhere unseen, activated phase by
+phase (code and php-fpm as one), judged by each phase's gate. A failure, a gate's FAIL or Ctrl-C brings every target back
+to the release it served before, proven. Ctrl-C again leaves at once; ` + "`scap resume`" + ` then goes on.
+
+The message goes into the journal. A message may be several words.
+
+` + exitTable,
+		Example: `  scap sync "Backport for T327196: fix DiscussionTools"
+  scap sync --yes -D phases.canaries.bake:60s "config change"`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.runSync(cmd.Context(), strings.Join(args, " "), o)
+		},
+	}
+	o.flags(cmd)
+	return cmd
+}
+
+// runSync is scap sync.
+func (a *app) runSync(ctx context.Context, message string, o syncOptions) error {
+	d, ctx, err := a.openDeploy(ctx, orText(message, "sync"))
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	if err := d.finished(); err != nil {
+		return err
+	}
+	if err := d.answerable(); err != nil {
+		return err
+	}
+	r, err := d.snapshot(ctx, message)
+	if err != nil {
+		return err
+	}
+	return d.roll(ctx, r, planOptions{message: message, emergency: o.emergency, noGate: o.noGate, confirm: true})
+}
+
+// answerable refuses, before anything is done, a deploy that will ask a question which nobody can answer.
+func (d *deploy) answerable() error {
+	if d.attended() {
+		return nil
+	}
+	for _, ph := range d.conf.Phases {
+		if ph.Confirm {
+			return usage(fmt.Errorf("phase %s asks before it goes on, and %w", ph.Name, errNoTerminal))
+		}
+	}
+	return nil
+}
+
+// snapshot makes a release of the staged tree.
+func (d *deploy) snapshot(ctx context.Context, message string) (release.Release, error) {
+	began := time.Now()
+	r, err := d.store.Snapshot(ctx, d.conf.Deploy.StageDir, store.SnapshotOptions{Excludes: d.conf.Deploy.Excludes, Message: message})
+	if err != nil {
+		if stop := context.Cause(ctx); stop != nil && !errors.Is(err, stop) {
+			err = errors.Join(stop, err)
+		}
+		return r, err
+	}
+	d.did(journal.Snapshot, began, "%s: %d files, %d MB of %s in %.1f s",
+		r.ID.Short(), r.Files, r.Bytes>>20, d.conf.Deploy.StageDir, time.Since(began).Seconds())
+	return r, nil
+}
+
+// roll brings r to every target under a journal of its own.
+func (d *deploy) roll(ctx context.Context, r release.Release, o planOptions) error {
+	if err := d.connect(fleetOptions{emergency: o.emergency != ""}); err != nil {
+		return err
+	}
+	if err := d.create(); err != nil {
+		return err
+	}
+	p, err := d.fleet.plan(d.journal.Deploy(), r, o)
+	if err != nil {
+		return err
+	}
+	past, err := journal.List(journalDir(d.conf))
+	if err != nil {
+		return err
+	}
+	p.Keep = keep(past, d.conf.Deploy.KeepReleases, d.conf.Deploy.KeepFor, time.Now())
+	p.Before = d.before
+	p.Attended = d.attended()
+	return d.finish(ctx, p, d.runner().Run(ctx, p))
+}
+
+func orText(text, other string) string {
+	if text == "" {
+		return other
+	}
+	return text
+}
