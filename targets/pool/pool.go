@@ -54,7 +54,7 @@ type Options struct {
 	SwitchLimit time.Duration // for the host transaction; 5 min
 	SettleLimit time.Duration // for asking how it ended when its answer was lost; 1 min
 	ChecksLimit time.Duration // for Checks; 2 min
-	CallLimit   time.Duration // for one question to one balancer or host; 5 s
+	CallLimit   time.Duration // for one question to one balancer or host; 10 s
 	Poll        time.Duration // between two looks; 200 ms
 	Looks       int           // idle looks in a row that a balancer owes; 3
 }
@@ -70,7 +70,7 @@ func (o Options) withDefaults() Options {
 		{&o.SwitchLimit, 5 * time.Minute},
 		{&o.SettleLimit, time.Minute},
 		{&o.ChecksLimit, 2 * time.Minute},
-		{&o.CallLimit, 5 * time.Second},
+		{&o.CallLimit, 10 * time.Second},
 		{&o.Poll, 200 * time.Millisecond},
 	} {
 		if *d.v <= 0 {
