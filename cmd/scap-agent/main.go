@@ -19,11 +19,14 @@ import (
 )
 
 func main() {
-	os.Exit(run(context.Background(), os.Args[1:], pollable(os.Stdin), pollable(os.Stdout), os.Stderr))
+	os.Exit(run(context.Background(), os.Args[1:], pollable(os.Stdin), pollable(os.Stdout), os.Stderr, open))
 }
 
+// opener makes the host that an orchestrator describes.
+type opener func(context.Context, agent.Config) (*agent.Host, error)
+
 // run is main without the process: it returns the exit code. 0: the session ended as it should; 1: it broke; 2: usage.
-func run(ctx context.Context, args []string, stdin io.ReadCloser, stdout io.WriteCloser, stderr io.Writer) int {
+func run(ctx context.Context, args []string, stdin io.ReadCloser, stdout io.WriteCloser, stderr io.Writer, open opener) int {
 	flags := flag.NewFlagSet("scap-agent", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	version := flags.Bool("version", false, "print the SHA-256 of this program and exit")

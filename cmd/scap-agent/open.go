@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"scap/canary/logs"
+	"scap/canary/probe"
 	"scap/sync/agent"
 	"scap/sync/store"
 	"scap/targets/fpm"
@@ -23,7 +24,7 @@ func open(_ context.Context, c agent.Config) (*agent.Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	answer := make(map[string]agent.Answerer)
+	answer := map[string]agent.Answerer{"probe": probe.Answer}
 	if given(c.Logs) {
 		var lc logs.Config
 		if err := strict("logs", c.Logs, &lc); err != nil {

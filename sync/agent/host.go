@@ -23,7 +23,6 @@ type Config struct {
 
 	Runtime json.RawMessage `json:"runtime,omitempty"`
 	Logs    json.RawMessage `json:"logs,omitempty"`
-	Probe   json.RawMessage `json:"probe,omitempty"`
 
 	SwitchLimit time.Duration `json:"switch_limit,omitempty"` // for each direction of a switch; 0: DefaultSwitchLimit
 }

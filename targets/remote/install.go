@@ -63,7 +63,7 @@ const (
 	missing = "scap-agent missing"
 
 	// putScript stores the agent from stdin; arguments: directory, hash. Old agents and what died half way go, modestly.
-	putScript = `umask 077; d=$1; h=$2; mkdir -p "$d" || exit 73; t=$(mktemp "$d/.put-XXXXXX") || exit 73; ` +
+	putScript = `umask 022; d=$1; h=$2; mkdir -p "$d" || exit 73; t=$(mktemp "$d/.put-XXXXXX") || exit 73; ` +
 		`if cat >"$t" && s=$(sha256sum <"$t") && [ "${s%% *}" = "$h" ] && chmod 700 "$t" && mv -f "$t" "$d/scap-agent-$h"; ` +
 		`then echo stored; else rm -f "$t"; echo "the agent did not arrive whole in $d" >&2; exit 74; fi; ` +
 		`find "$d" -maxdepth 1 "(" -name "scap-agent-*" -mtime +30 -o -name ".put-*" -mmin +60 ")" -exec rm -f "{}" + 2>/dev/null`

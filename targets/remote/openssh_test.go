@@ -64,6 +64,11 @@ func newSSHD(t *testing.T, more ...string) *sshd {
 	}
 	s.pid = cmd.Process.Pid
 	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		defer cancel()
+		if !await(ctx, func() bool { return len(children(t, s.pid, "")) == 0 }) {
+			t.Errorf("processes of sessions that ended are left: %v", children(t, s.pid, ""))
+		}
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		if t.Failed() && s.log.Len() > 0 {
