@@ -65,7 +65,7 @@ func appendSight(b []byte, e *sight) []byte {
 	if e.Kind == release.Directory {
 		return b
 	}
-	b = binary.BigEndian.AppendUint64(b, uint64(e.stamp.size))
+	b = binary.BigEndian.AppendUint64(b, uint64(e.size))
 	b = binary.BigEndian.AppendUint64(b, uint64(e.mtime))
 	b = binary.BigEndian.AppendUint64(b, uint64(e.ctime))
 	b = binary.BigEndian.AppendUint64(b, e.ino)
@@ -158,9 +158,9 @@ func (c *cursor) sight() (e sight) {
 	if e.Kind == release.Directory {
 		return e
 	}
-	e.stamp.size, e.mtime, e.ctime, e.ino = int64(c.uint64()), int64(c.uint64()), int64(c.uint64()), c.uint64()
+	e.size, e.mtime, e.ctime, e.ino = int64(c.uint64()), int64(c.uint64()), int64(c.uint64()), c.uint64()
 	e.Target = c.take(c.uvarint())
-	if e.Size = e.stamp.size; e.Kind == release.Link {
+	if e.Size = e.size; e.Kind == release.Link {
 		e.Size = int64(len(e.Target))
 	}
 	return e

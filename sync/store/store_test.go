@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -19,7 +20,16 @@ import (
 	"scap/sync/release"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if f := flag.Lookup("test.bench"); f != nil && f.Value.String() != "" {
+			if x, _ := theBench(); x != nil {
+				os.RemoveAll(x.dir)
+			}
+		}
+		os.Exit(code)
+	}))
+}
 
 // files is a tree in words: a path ending in "/" is a directory, a value beginning with "-> " is a link.
 type files map[string]string
