@@ -18,7 +18,8 @@ type evidence struct {
 	crew     crew
 	status   status
 	workers  map[int]facts
-	opcache  facts // of the one worker that was asked for the opcode cache
+	vouched  map[int]bool // busy all the time, but younger than the swap: see vouch
+	opcache  facts        // of the one worker that was asked for the opcode cache
 }
 
 // prove asks every instance and joins what they say: one release everywhere, or a reason.
@@ -53,7 +54,7 @@ func (r *Runtime) prove(ctx context.Context) release.Proof {
 
 // proveInstance gathers an instance's evidence and judges it. What it found it returns besides an error too.
 func (r *Runtime) proveInstance(ctx context.Context, i Instance) (evidence, error) {
-	e := evidence{instance: release.Instance{Name: i.Name}, workers: map[int]facts{}}
+	e := evidence{instance: release.Instance{Name: i.Name}, workers: map[int]facts{}, vouched: map[int]bool{}}
 	s, asked := r.statusOf(ctx, i)
 	pool := s.Pool
 	if pool == "" {
@@ -114,11 +115,19 @@ func (r *Runtime) askWorkers(ctx context.Context, i Instance, e *evidence) error
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, errSilent)
 	defer cancel()
 	hold := time.Millisecond
+	patience := time.NewTimer(min(limit/4, time.Second))
+	defer patience.Stop()
 	var trouble error
 	for {
 		missing, err := r.missing(i, e)
 		if err != nil {
 			return err
+		}
+		select {
+		case <-patience.C:
+			patience.Reset(time.Second)
+			missing = r.vouch(ctx, i, e, missing)
+		default:
 		}
 		if len(missing) == 0 {
 			if trouble = r.complete(ctx, i, e); trouble == nil {
@@ -164,11 +173,33 @@ func (r *Runtime) missing(i Instance, e *evidence) ([]process, error) {
 	e.crew = now
 	var missing []process
 	for _, w := range now.of(e.status.Pool) {
-		if _, ok := e.workers[w.PID]; !ok {
+		if _, ok := e.workers[w.PID]; !ok && !e.vouched[w.PID] {
 			missing = append(missing, w)
 		}
 	}
 	return missing, nil
+}
+
+// vouch lets those workers pass that are busy with a user's long request, when they are known to be younger than the last
+// swap: such a worker has never seen another release, and the opcode cache, which is asked of another one, is its own too.
+// Without this no host with a request of a minute could be proven while it serves. It returns who is still missing.
+func (r *Runtime) vouch(ctx context.Context, i Instance, e *evidence, missing []process) []process {
+	last, ok := r.lastSwap()
+	if !ok || len(e.workers) == 0 || len(missing) == 0 {
+		return missing
+	}
+	s, err := r.statusOf(ctx, i)
+	if err != nil {
+		return missing
+	}
+	busy := map[int]bool{}
+	for _, p := range s.Processes {
+		busy[p.PID] = !p.idle() && !s.isOwn(p)
+	}
+	return slices.DeleteFunc(missing, func(w process) bool {
+		e.vouched[w.PID] = busy[w.PID] && w.Tick > last.Tick
+		return e.vouched[w.PID]
+	})
 }
 
 // round asks n questions at once.
@@ -202,7 +233,7 @@ func (r *Runtime) complete(ctx context.Context, i Instance, e *evidence) (err er
 		return err
 	}
 	for _, p := range e.status.Processes {
-		if _, ok := e.workers[p.PID]; !ok {
+		if _, ok := e.workers[p.PID]; !ok && !e.vouched[p.PID] {
 			return fmt.Errorf("worker %d appeared while the others were asked", p.PID)
 		}
 	}
@@ -210,95 +241,4 @@ func (r *Runtime) complete(ctx context.Context, i Instance, e *evidence) (err er
 		return fmt.Errorf("%d workers answered, php-fpm counts %d", n, e.status.slots)
 	}
 	return nil
-}
-
-// judge turns what the workers of an instance said into one release or a reason why there is none.
-func (r *Runtime) judge(i Instance, e *evidence) error {
-	var wrong []error
-	for _, w := range e.crew.Workers {
-		f, ok := e.workers[w.PID]
-		if !ok {
-			continue
-		}
-		id, err := r.link.place(f.Path)
-		e.instance.Workers = append(e.instance.Workers, release.Worker{PID: w.PID, Release: id})
-		switch {
-		case err != nil:
-			wrong = append(wrong, err)
-		case !e.release.IsZero() && id != e.release:
-			wrong = append(wrong, fmt.Errorf("worker %d sees %s, others %s", w.PID, id.Short(), e.release.Short()))
-		default:
-			e.release = id
-			for other := range f.Believed {
-				if other != id.String() {
-					wrong = append(wrong, fmt.Errorf("worker %d still reads files of %.12s through a path it remembers", w.PID, other))
-				}
-			}
-		}
-	}
-	slices.SortFunc(e.instance.Workers, func(a, b release.Worker) int { return a.PID - b.PID })
-	e.instance.Settings = e.opcache.Settings
-	if e.instance.Settings != nil {
-		e.instance.Settings["php"], e.instance.Settings["ini"] = e.opcache.Version, e.opcache.INI
-	}
-	if len(e.instance.Workers) == 0 {
-		wrong = append(wrong, errors.New("it has no workers"))
-	}
-	if err := errors.Join(wrong...); err != nil {
-		return firstLine(wrong)
-	}
-	return r.judgeCode(i, e)
-}
-
-// judgeCode checks that the code which runs is the release's, and that only a restart can change it.
-func (r *Runtime) judgeCode(i Instance, e *evidence) error {
-	if err := checkSettings(i, e.opcache); err != nil {
-		return err
-	}
-	started := time.Unix(e.opcache.Opcache.Start, 0)
-	e.instance.Started = started
-	for other, n := range e.opcache.Opcache.Scripts {
-		if other != e.release.String() {
-			return fmt.Errorf("mixed: the link leads to %s, but %d scripts of %.12s are in the opcode cache", e.release.Short(), n, other)
-		}
-	}
-	if f := e.opcache.Opcache.Foreign; len(f) > 0 {
-		return fmt.Errorf("code from outside of the releases is in the opcode cache: %s (name its directory as \"outside\" if that is right)", f[0])
-	}
-	if e.opcache.Opcache.Resets > 0 {
-		return errors.New("the opcode cache was reset by hand: what APCu and workers hold may be older; restart php-fpm")
-	}
-	if swapped := r.link.swapped(); swapped.After(started.Add(clockSlack)) {
-		return fmt.Errorf("mixed: the link was swapped at %s, after it started at %s", swapped.UTC().Format(time.TimeOnly),
-			started.UTC().Format(time.TimeOnly))
-	}
-	return nil
-}
-
-// clockSlack is how far the wall clock may have been set since, and what whole seconds of a start hide. Mixed code is found
-// by the opcode cache itself; this finds an idle runtime that was linked behind its back.
-const clockSlack = 3 * time.Second
-
-func checkSettings(i Instance, f facts) error {
-	s := f.Settings
-	switch {
-	case f.Opcache == nil || s["opcache.enable"] != "1":
-		return fmt.Errorf("the opcode cache is off or hidden (opcache.enable=%q, opcache.restrict_api): what runs cannot be proven; php.ini is %q",
-			s["opcache.enable"], f.INI)
-	case s["opcache.validate_timestamps"] != "0":
-		return fmt.Errorf("opcache.validate_timestamps=%q: code changes without a restart; is php.ini broken? %q was read",
-			s["opcache.validate_timestamps"], f.INI)
-	case s["opcache.file_cache"] != "":
-		return fmt.Errorf("opcache.file_cache=%q: it outlives a restart", s["opcache.file_cache"])
-	case i.INI != "" && f.INI != i.INI && resolve(f.INI) != resolve(i.INI):
-		return fmt.Errorf("it has read %q instead of %q", f.INI, i.INI)
-	}
-	return nil
-}
-
-func firstLine(wrong []error) error {
-	if len(wrong) > 1 {
-		return fmt.Errorf("%w (and %d more)", wrong[0], len(wrong)-1)
-	}
-	return wrong[0]
 }

@@ -102,12 +102,20 @@ func (r *Runtime) restart(ctx context.Context, before []standing, kill bool, lin
 	err := r.halt(ctx, before, kill)
 	r.pending.Store(0) // those counted for masters that are gone
 	if err == nil {
-		err = link(ctx)
+		err = r.swap(ctx, link)
 	}
 	if err != nil {
 		return errors.Join(err, r.startAll(ctx))
 	}
 	return r.startAll(ctx)
+}
+
+func (r *Runtime) swap(ctx context.Context, link func(context.Context) error) error {
+	if err := link(ctx); err != nil {
+		return err
+	}
+	r.noteSwap()
+	return nil
 }
 
 func (r *Runtime) startAll(ctx context.Context) error {
@@ -125,7 +133,7 @@ func (r *Runtime) startAll(ctx context.Context) error {
 
 // reload swaps and reloads every master at once, then waits until all workers that ran before the swap are gone.
 func (r *Runtime) reload(ctx context.Context, before []standing, link func(context.Context) error) error {
-	if err := link(ctx); err != nil {
+	if err := r.swap(ctx, link); err != nil {
 		return err
 	}
 	var wrong []error

@@ -1,0 +1,64 @@
+package fpm
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// swap remembers by the kernel's clock when the link was swapped, so that a worker's age can be compared with it to the
+// tick. It holds only while the link is the one that was made then.
+type swap struct {
+	Link int64  `json:"link"` // the link's own time of change, in nanoseconds
+	Tick uint64 `json:"tick"` // clock ticks after boot right after the swap
+	Boot string `json:"boot"`
+}
+
+// bootTick is the present time in the unit of a process' start: USER_HZ is 100 wherever Linux runs php-fpm.
+func bootTick() (uint64, error) {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
+		return 0, err
+	}
+	return uint64(now.Nano()) / uint64(10*time.Millisecond), nil
+}
+
+func bootID() string {
+	b, _ := readSome("/proc/sys/kernel/random/boot_id", 64)
+	return strings.TrimSpace(string(b))
+}
+
+func (r *Runtime) swapFile() string { return filepath.Join(r.conf.Work, "swap.json") }
+
+// noteSwap records a swap that was made now. Where it cannot, proofs go on without it, by the wall clock.
+func (r *Runtime) noteSwap() {
+	tick, err := bootTick()
+	if err != nil {
+		return
+	}
+	b, err := json.Marshal(swap{Link: r.link.swapped().UnixNano(), Tick: tick, Boot: bootID()})
+	if err != nil {
+		return
+	}
+	next := r.swapFile() + ".next"
+	if os.WriteFile(next, b, 0o644) == nil {
+		_ = os.Rename(next, r.swapFile())
+	}
+}
+
+// lastSwap returns the recorded swap if it is the one that made the present link.
+func (r *Runtime) lastSwap() (swap, bool) {
+	b, err := readSome(r.swapFile(), 4096)
+	if err != nil {
+		return swap{}, false
+	}
+	var s swap
+	if json.Unmarshal(b, &s) != nil || s.Link != r.link.swapped().UnixNano() || s.Boot == "" || s.Boot != bootID() {
+		return swap{}, false
+	}
+	return s, true
+}
