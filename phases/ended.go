@@ -46,6 +46,10 @@ func (e *Ended) Error() string {
 	case journal.Declined:
 		text = "declined, every target is on the previous release"
 	case journal.Inconsistent:
+		text = "not known to be consistent: run `scap resume`"
+		if len(e.Hosts) == 0 {
+			break
+		}
 		text = fmt.Sprintf("not consistent: %s: run `scap resume`", some(e.Hosts))
 	}
 	if e.Cause == nil {

@@ -55,7 +55,15 @@ func (x *progress) returned(ctx context.Context) (ts []targets.Target) {
 
 // batches activates todo batch by batch.
 func (x *progress) batches(ctx context.Context, todo []targets.Target) error {
-	for len(todo) > 0 {
+	for {
+		if late := x.late(ctx); len(late) > 0 {
+			if err := x.judge(ctx, late, x.clock.Now()); err != nil {
+				return err
+			}
+		}
+		if len(todo) == 0 {
+			return nil
+		}
 		batch, err := x.batch(ctx, todo)
 		if err != nil {
 			return err
@@ -73,7 +81,20 @@ func (x *progress) batches(ctx context.Context, todo []targets.Target) error {
 			return err
 		}
 	}
-	return nil
+}
+
+// late takes those targets from the failed ones that are proven on the release after all: they could not be asked
+// before. They serve it, so nothing goes on before the gate has seen them.
+func (x *progress) late(ctx context.Context) (ts []targets.Target) {
+	for _, s := range x.survey(ctx, x.failed) {
+		if x.proof(s, x.p.Release.ID) == nil {
+			ts = append(ts, s.Target)
+			x.active = append(x.active, s)
+		}
+	}
+	x.failed = without(x.failed, names(ts))
+	x.failures -= len(ts)
+	return ts
 }
 
 // batch chooses what goes next, and waits until the pools can spare it.
@@ -168,12 +189,18 @@ func (d *run) change(from, to release.ID) targets.Switch {
 	return targets.Switch{From: from, To: to, Token: d.token, Owner: d.owner, Emergency: d.p.Emergency != ""}
 }
 
-// prove asks t and returns an error unless disk, running and desired release are id and the pool has it.
+// prove asks t, again when it does not answer, and returns an error unless disk, running and desired release are id and
+// the pool has it.
 func (d *run) prove(t targets.Target, id release.ID) (Seen, error) {
-	ctx, cancel := context.WithTimeout(d.hard, d.p.Limits.State)
-	defer cancel()
 	s := Seen{Target: t}
-	s.Err = guard(func() (err error) { s.State, err = t.State(ctx); return err })
+	for try := range 3 {
+		if try > 0 && d.clock.Wait(d.hard, pause) != nil {
+			break
+		}
+		if s = d.survey(d.hard, []targets.Target{t})[0]; s.Err == nil {
+			break
+		}
+	}
 	return s, d.proof(s, id)
 }
 

@@ -44,7 +44,7 @@ func (r *Runner) Resume(ctx context.Context, p Plan, past iter.Seq[journal.Recor
 func (r *Runner) Undo(ctx context.Context, p Plan, ways []journal.Way) error {
 	d, soft, stop := r.start(ctx, p)
 	defer stop()
-	h := history{from: p.From, to: p.Release.ID, ways: ways, began: true}
+	h := history{from: p.From, to: p.Release.ID, ways: ways, began: true, forced: true}
 	for _, w := range slices.Backward(ways) {
 		h.records = append(h.records, journal.Record{Kind: journal.Intent, Act: journal.Activate, Phase: w.Phase, Target: w.Target, From: w.From, To: w.To, Token: w.Token})
 		h.token = max(h.token, w.Token)
@@ -71,9 +71,10 @@ type history struct {
 	began    bool // the way back had begun
 	passed   bool // every phase had passed
 	out      []string
+	forced   bool // whatever other deploys did since
 }
 
-var errNothing = errors.New("it died before it knew what the targets served")
+var errNothing = errors.New("it died before it claimed the targets")
 
 // read makes the history out of the records.
 func read(past iter.Seq[journal.Record], p Plan) (history, error) {
@@ -135,7 +136,7 @@ func (h *history) parse(from, ended string, p Plan) (err error) {
 	} else if h.from, err = release.ParseID(from); err != nil {
 		return err
 	}
-	if h.from.IsZero() {
+	if h.from.IsZero() || h.token == 0 {
 		return errNothing
 	}
 	return nil
@@ -147,7 +148,7 @@ func (d *run) resume(ctx context.Context, h history) error {
 	token := h.token
 	for _, s := range seen {
 		in := s.State.Intent
-		if owner, _, _ := strings.Cut(in.Claimer, backTo); s.Err == nil && in.Token > h.token && in.Claimer != "" && owner != d.p.Deploy {
+		if owner, _, _ := strings.Cut(in.Claimer, backTo); !h.forced && s.Err == nil && in.Token > h.token && in.Claimer != "" && owner != d.p.Deploy {
 			return &Ended{How: journal.Unchanged, Cause: fmt.Errorf("%s: %w: deploy %s; resume that one", s.Name(), targets.ErrFenced, owner)}
 		}
 		token = max(token, in.Token)
@@ -189,7 +190,8 @@ type Origin struct {
 }
 
 // FromTargets finds out from the targets' own records which deploy was the last to act on them and what it went from and
-// to, for a resume without its journal (Runner.Undo with no ways). It fails where it would have to guess.
+// to, for a resume without its journal (Runner.Undo with no ways). It fails with ErrFinished when all that answer are on
+// one release as they should be, and where it would have to guess.
 func FromTargets(seen []Seen) (Origin, error) {
 	var last, claim release.Intent // of the largest switch token, and of the largest token
 	for _, s := range seen {
@@ -200,6 +202,9 @@ func FromTargets(seen []Seen) (Origin, error) {
 		if s.Err == nil && in.Token > claim.Token {
 			claim = in
 		}
+	}
+	if id, ok := one(seen); ok {
+		return Origin{}, fmt.Errorf("%w: every target that answers is proven on %s", ErrFinished, id.Short())
 	}
 	deploy, goal, err := whither(last.Switch.Owner)
 	if err != nil {
@@ -229,6 +234,20 @@ func FromTargets(seen []Seen) (Origin, error) {
 		o.To = ids[0]
 	}
 	return o, nil
+}
+
+// one returns the release that all who answer are settled on.
+func one(seen []Seen) (id release.ID, ok bool) {
+	for _, s := range seen {
+		switch {
+		case s.Err != nil:
+		case !settled(s.State, s.State.Disk), !id.IsZero() && id != s.State.Disk:
+			return release.ID{}, false
+		default:
+			id = s.State.Disk
+		}
+	}
+	return id, !id.IsZero()
 }
 
 // between returns the releases that the deploy's switches name.

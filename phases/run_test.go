@@ -37,7 +37,7 @@ func TestRunDeploysEverywhere(t *testing.T) {
 			t.Errorf("last record %+v; %d told of %d", l, len(told), len(w.records))
 		}
 		for _, h := range w.hosts {
-			if !slices.Contains(h.verified, relA) || h.intent.Token != 1 {
+			if !slices.Contains(h.verified, relA) || h.intent.Token != 6 {
 				t.Errorf("%s: verified %v, token %d", h.name, h.verified, h.intent.Token)
 			}
 		}
@@ -432,7 +432,7 @@ func TestRepairFirstWhenThePlanAllows(t *testing.T) {
 
 func TestCancel(t *testing.T) {
 	cause := errors.New("interrupt")
-	for _, when := range []string{"claim", "stage", "activate"} {
+	for _, when := range []string{"claim", "verify", "stage", "activate"} {
 		for _, who := range []string{"test1", "canary2", "prod3"} {
 			t.Run(when+" "+who, func(t *testing.T) {
 				in(t, func(t *testing.T, w *world) {
@@ -450,6 +450,122 @@ func TestCancel(t *testing.T) {
 			})
 		}
 	}
+}
+
+func TestCancelWhileTheGateLooksOrTheDeployerThinks(t *testing.T) {
+	for _, phase := range []string{"test", "canary", "prod"} {
+		for _, asked := range []bool{false, true} {
+			in(t, func(t *testing.T, w *world) {
+				cause := errors.New("terminated")
+				ctx, cancel := context.WithCancelCause(t.Context())
+				p := w.plan(2)
+				p.Attended = true
+				r := &Runner{Journal: w, Ask: func(ctx context.Context, _ Question) (Answer, error) {
+					cancel(cause)
+					return Answer{Choice: Pass}, nil
+				}}
+				i := slices.IndexFunc(p.Phases, func(ph Phase) bool { return ph.Name == phase })
+				inner := p.Phases[i].Gate
+				p.Phases[i].Gate = strange(func(ctx context.Context, win canary.Window, e canary.Evidence) (canary.Ruling, error) {
+					if asked {
+						return canary.Ruling{}, nil
+					}
+					cancel(cause)
+					return inner.Judge(ctx, win, canary.Evidence("1")) // passes
+				})
+				if e := ended(t, r.Run(ctx, p), journal.Cancelled); !errors.Is(e, cause) {
+					t.Error(e)
+				}
+				w.on(t, relA)
+			})
+		}
+	}
+}
+
+func TestALostAnswerToTheClaimIsNoOtherDeploy(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		p := w.plan(2)
+		w.gate(p, "prod").say = canary.Fail
+		w.host("prod1").fail["claim"] = func(n int) error {
+			if n == 2 { // the claim of the way back
+				return errLost
+			}
+			return nil
+		}
+		ended(t, (&Runner{Journal: w}).Run(t.Context(), p), journal.RolledBack)
+		w.on(t, relA)
+	})
+}
+
+func TestAJournalWithoutRoomBeginsNothingNew(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		j := &tight{world: w}
+		p := w.plan(2)
+		p.Phases[1].Check = func(context.Context) error {
+			j.err = errors.New("no space left on device")
+			return nil
+		}
+		e := ended(t, (&Runner{Journal: j}).Run(t.Context(), p), journal.RolledBack)
+		w.on(t, relA)
+		if !strings.Contains(e.Error(), "no space left") || w.host("prod1").calls["activate"] > 0 || w.last().Verdict != journal.RolledBack {
+			t.Errorf("%v, last %+v", e, w.last())
+		}
+	})
+}
+
+// tight is a journal that may have no room left ahead.
+type tight struct {
+	*world
+	err error
+}
+
+func (j *tight) Room() error { return j.err }
+
+func TestARealJournalIsTakenUp(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		j, err := journal.Create(t.TempDir(), "d1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := w.plan(2)
+		p.Phases[2].Check = func(context.Context) error {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.dead = true // no host is told anything from here on, and no record is written
+			j.Close()
+			return nil
+		}
+		if err := (&Runner{Journal: j}).Run(t.Context(), p); err == nil {
+			t.Fatal("no error")
+		}
+		w.dead = false
+		d := journal.Summary(j.Path())
+		if !d.Unfinished() || d.From != relA.String() || d.To != relB.String() || d.Outline.User != "jd" || len(d.Outline.Phases) != 3 {
+			t.Errorf("%+v", d)
+		}
+		past, err := journal.Load(j.Path())
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := journal.Open(j.Path())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer again.Close()
+		ended(t, (&Runner{Journal: again}).Resume(t.Context(), p, slices.Values(past)), journal.RolledBack)
+		w.on(t, relA)
+		if d := journal.Summary(j.Path()); d.How != journal.RolledBack || d.Unfinished() {
+			t.Errorf("%+v", d)
+		}
+		past, _ = journal.Load(j.Path())
+		e := ended(t, (&Runner{Journal: again}).Resume(t.Context(), p, slices.Values(past)), journal.Unchanged)
+		if !errors.Is(e, ErrFinished) {
+			t.Error(e)
+		}
+		if ways := journal.Undo(slices.Values(past)); len(ways) != 0 {
+			t.Errorf("left to take back: %+v", ways)
+		}
+	})
 }
 
 func TestASecondCancelLeavesAtOnce(t *testing.T) {

@@ -102,16 +102,24 @@ func (r *Runner) Run(ctx context.Context, p Plan) error {
 		return &Ended{How: journal.Unchanged, Cause: err}
 	}
 	err := d.forward(soft)
-	if err != nil && ctx.Err() != nil && !errors.Is(err, context.Cause(ctx)) {
-		err = errors.Join(context.Cause(ctx), err)
+	if err != nil && soft.Err() != nil && !errors.Is(err, context.Cause(soft)) {
+		err = errors.Join(context.Cause(soft), err)
 	}
 	return d.conclude(soft, err)
 }
 
-// begin checks the plan and writes the first records.
+// roomEach is what the records of one target take, errors and a way back with some tries included.
+const roomEach = 16 << 10
+
+// begin checks the journal and writes the first records.
 func (d *run) begin() error {
 	if d.Journal == nil {
 		return errors.New("a deploy needs a journal")
+	}
+	if j, ok := d.Journal.(interface{ Reserve(int64) error }); ok { // room for the whole deploy and its way back
+		if err := j.Reserve(1<<20 + int64(len(d.all))*roomEach); err != nil {
+			return fmt.Errorf("the journal's disk is full: %w", err)
+		}
 	}
 	outline, err := json.Marshal(d.p.Outline())
 	if err != nil {
@@ -230,6 +238,9 @@ func (d *run) outcome(r journal.Record, err error) error {
 // note appends r.
 func (d *run) note(r journal.Record) error {
 	r.At = d.clock.Now()
+	if r.Target != "" && r.Phase == "" {
+		r.Phase = d.phaseOf(r.Target).Name
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	r, err := d.tee.Append(r)

@@ -83,7 +83,8 @@ func newWorld(groups ...string) *world {
 		for i := range n {
 			w.hosts = append(w.hosts, &host{
 				w: w, name: fmt.Sprintf("%s%d", name, i+1), phase: name, disk: relA, running: relA, desired: relA, releases: []release.ID{relA},
-				fail: map[string]func(int) error{}, calls: map[string]int{}, sick: map[release.ID]bool{}, free: 1 << 40,
+				intent: release.Intent{Token: 5, Claimer: "d0"},
+				fail:   map[string]func(int) error{}, calls: map[string]int{}, sick: map[release.ID]bool{}, free: 1 << 40,
 			})
 		}
 	}
@@ -254,8 +255,9 @@ func (h *host) fenced(token uint64, owner string) error {
 }
 
 func (h *host) Claim(ctx context.Context, token uint64, owner string) error {
-	if err := h.call(ctx, "claim"); err != nil {
-		return err
+	fault := h.call(ctx, "claim")
+	if fault != nil && !errors.Is(fault, errLost) {
+		return fault
 	}
 	h.w.mu.Lock()
 	err := h.fenced(token, owner)
@@ -263,6 +265,9 @@ func (h *host) Claim(ctx context.Context, token uint64, owner string) error {
 		h.intent.Token, h.intent.Claimer, err = token, owner, nil
 	}
 	h.w.mu.Unlock()
+	if err == nil {
+		err = fault
+	}
 	return h.answer(err)
 }
 
