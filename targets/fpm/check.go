@@ -160,7 +160,7 @@ func (r *Runtime) checkLayout(ctx context.Context) error {
 func (r *Runtime) scriptOf(ctx context.Context, client *http.Client, p Page) (string, error) {
 	for range 5 { // another request may have taken that worker's line in the status page meanwhile
 		word := "scap-layout=" + random(8)
-		if _, _, err := r.get(ctx, client, p, word); err != nil {
+		if _, err := r.get(ctx, client, p, word); err != nil {
 			return "", fmt.Errorf("page %s: %w", p.Path, err)
 		}
 		for _, i := range r.conf.Instances {

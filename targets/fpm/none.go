@@ -23,12 +23,12 @@ func (n None) State(ctx context.Context) (release.Proof, error) {
 	if ctx.Err() != nil {
 		return release.Proof{}, context.Cause(ctx)
 	}
-	target := resolve(n.link.served)
-	id, err := n.link.place(target)
-	if err != nil {
-		return release.Proof{Reason: err.Error()}, nil
+	var err error
+	proof := release.Proof{Started: n.link.swapped()}
+	if proof.Release, err = n.link.place(resolve(n.link.served)); err != nil {
+		proof.Reason = err.Error()
 	}
-	return release.Proof{Release: id, Started: n.link.swapped()}, nil
+	return proof, nil
 }
 
 // Switch calls link and reads the link back.

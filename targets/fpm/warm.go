@@ -71,18 +71,25 @@ func (r *Runtime) client() *http.Client {
 
 // visit asks for one page and checks the answer.
 func (r *Runtime) visit(ctx context.Context, client *http.Client, p Page, id release.ID) error {
-	res, body, err := r.get(ctx, client, p, "")
+	v, err := r.get(ctx, client, p, "")
 	if err == nil {
-		err = p.check(res, r.conf.Warm.Same, id)
+		err = p.check(v, r.conf.Warm.Same, id)
 	}
 	if err != nil {
-		return fmt.Errorf("page %s: %w (%.120q)", p.Path, err, body)
+		return fmt.Errorf("page %s: %w (%.120q)", p.Path, err, v.body)
 	}
 	return nil
 }
 
+// view is what came of a request.
+type view struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
 // get asks for one page. query goes behind the path where the request must be told from others.
-func (r *Runtime) get(ctx context.Context, client *http.Client, p Page, query string) (*http.Response, []byte, error) {
+func (r *Runtime) get(ctx context.Context, client *http.Client, p Page, query string) (view, error) {
 	uri := strings.TrimSuffix(r.conf.Warm.Base, "/") + p.Path
 	switch {
 	case query != "" && strings.Contains(p.Path, "?"):
@@ -92,7 +99,7 @@ func (r *Runtime) get(ctx context.Context, client *http.Client, p Page, query st
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, uri, nil)
 	if err != nil {
-		return nil, nil, err
+		return view{}, err
 	}
 	req.Host = p.Host
 	req.Header.Set("User-Agent", userAgent)
@@ -101,33 +108,33 @@ func (r *Runtime) get(ctx context.Context, client *http.Client, p Page, query st
 	}
 	res, err := client.Do(req)
 	if err != nil {
-		return nil, nil, err
+		return view{}, err
 	}
 	defer res.Body.Close()
 	r.pending.Add(1)
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxPage))
 	if err != nil {
-		return nil, nil, fmt.Errorf("it broke off: %w", err)
+		return view{}, fmt.Errorf("it broke off: %w", err)
 	}
-	return res, body, nil
+	return view{res.StatusCode, res.Header, body}, nil
 }
 
-func (p Page) check(res *http.Response, same []string, id release.ID) error {
+func (p Page) check(v view, same []string, id release.ID) error {
 	want := p.Status
 	if want == 0 {
 		want = http.StatusOK
 	}
-	if res.StatusCode != want {
-		return fmt.Errorf("status %d, want %d", res.StatusCode, want)
+	if v.status != want {
+		return fmt.Errorf("status %d, want %d", v.status, want)
 	}
 	for name, value := range p.Want {
 		value = strings.ReplaceAll(value, "{release}", id.String())
-		if got := res.Header.Get(name); got != value {
+		if got := v.header.Get(name); got != value {
 			return fmt.Errorf("header %s is %q, want %q", name, got, value)
 		}
 	}
 	for _, name := range same {
-		got, first := res.Header.Get(name), res.Header.Get(same[0])
+		got, first := v.header.Get(name), v.header.Get(same[0])
 		if got == "" {
 			return errors.New("header " + name + " is missing")
 		}
