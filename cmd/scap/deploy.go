@@ -109,8 +109,12 @@ func (d *deploy) create() (err error) {
 // runner runs plans with this deploy's journal, view and terminal.
 func (d *deploy) runner() *phases.Runner {
 	d.view = d.newView()
+	var to phases.Appender = d.journal
+	if d.through != nil {
+		to = d.through(d.journal)
+	}
 	return &phases.Runner{
-		Journal: d.journal, Ask: d.ask, Leave: d.leave.Done(),
+		Journal: to, Ask: d.ask, Leave: d.leave.Done(),
 		Observers: []func(journal.Record){d.view.Show},
 	}
 }

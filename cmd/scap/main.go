@@ -13,18 +13,29 @@ import (
 )
 
 func main() {
+	os.Exit(process(&app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}, os.Args[1:]))
+}
+
+// process is what a process of scap is besides run.
+func process(a *app, args []string) int {
 	// A deploy outlives the terminal that started it: a hang-up, a closed pipe or a vanished screen must not end it
 	// between two hosts. What cannot be printed is still in the journal.
 	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
-	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	return a.run(context.Background(), args)
 }
 
-// run is main without the process: it parses args, does what they ask and returns the exit code.
+// run is main without the process.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	return (&app{stdin: stdin, stdout: stdout, stderr: stderr}).run(ctx, args)
+}
+
+// run parses args, does what they ask and returns the exit code.
+func (a *app) run(ctx context.Context, args []string) int {
+	stdin, stdout, stderr := a.stdin, a.stdout, a.stderr
 	s := watchSignals(ctx, stderr)
 	defer s.stop()
-	app := &app{stdin: stdin, stdout: stdout, stderr: stderr, leave: s.leave}
-	root := newRootCommand(app)
+	a.leave = s.leave
+	root := newRootCommand(a)
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)

@@ -10,6 +10,8 @@ import (
 	"golang.org/x/term"
 
 	"scap/cmd/internal/config"
+	"scap/phases"
+	"scap/phases/journal"
 )
 
 // app is what every verb is given: the streams, the global flags and the signal that means "leave at once".
@@ -17,6 +19,8 @@ type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	leave          context.Context
+	// through is what records go through on their way into a journal. It is nil but in tests, which die there.
+	through func(*journal.Writer) phases.Appender
 
 	configPath string
 	overrides  []string
