@@ -147,11 +147,14 @@ func (d *run) resume(ctx context.Context, h history) error {
 	seen := d.survey(ctx, d.all)
 	token := h.token
 	for _, s := range seen {
-		in := s.State.Intent
-		if owner, _, _ := strings.Cut(in.Claimer, backTo); !h.forced && s.Err == nil && in.Token > h.token && in.Claimer != "" && owner != d.p.Deploy {
-			return &Ended{How: journal.Unchanged, Cause: fmt.Errorf("%s: %w: deploy %s; resume that one", s.Name(), targets.ErrFenced, owner)}
+		token = max(token, s.State.Intent.Token)
+	}
+	if err := d.overtaken(seen, h); err != nil {
+		e := &Ended{How: journal.Unchanged, Cause: err}
+		if errors.Is(err, ErrFinished) { // so nobody has to come back to it
+			return d.end(e)
 		}
-		token = max(token, in.Token)
+		return e
 	}
 	g := goal{to: d.from, other: d.p.Release.ID, verb: journal.Rollback}
 	owner, ended := backOwner(d.p.Deploy, d.from), journal.RolledBack
@@ -179,6 +182,30 @@ func (d *run) resume(ctx context.Context, h history) error {
 		return d.end(&Ended{How: journal.Inconsistent, Hosts: hosts, Cause: err})
 	}
 	return d.end(&Ended{How: ended, Cause: err})
+}
+
+// repairer begins the owner of a claim that is no deploy's.
+const repairer = "repair "
+
+// RepairOwner is in whose name a single host is claimed to be repaired or adopted, besides any deploy. A Resume takes such
+// a host over; it does not take over one that another deploy has claimed.
+func RepairOwner(who string) string { return repairer + who }
+
+// overtaken returns an error when another deploy has claimed a target since the history: one that wraps ErrFinished when
+// that deploy has left every target on one release.
+func (d *run) overtaken(seen []Seen, h history) error {
+	for _, s := range seen {
+		in := s.State.Intent
+		owner, _, _ := strings.Cut(in.Claimer, backTo)
+		if h.forced || s.Err != nil || in.Token <= h.token || owner == "" || owner == d.p.Deploy || strings.HasPrefix(owner, repairer) {
+			continue
+		}
+		if id, ok := one(seen); ok && !slices.ContainsFunc(seen, func(s Seen) bool { return s.Err != nil }) {
+			return fmt.Errorf("%w: deploy %s came after it, and every target is proven on %s", ErrFinished, owner, id.Short())
+		}
+		return fmt.Errorf("%s: %w: deploy %s; resume that one", s.Name(), targets.ErrFenced, owner)
+	}
+	return nil
 }
 
 // Origin is what the targets alone know of the last deploy.

@@ -619,6 +619,31 @@ func TestAnotherDeployIsLeftAlone(t *testing.T) {
 		if !errors.Is(e, targets.ErrFenced) || len(w.records) != before || w.host("canary1").running != relB {
 			t.Errorf("resume: %v", e)
 		}
+		for _, h := range w.hosts { // the other one has ended
+			h.disk, h.running, h.desired, h.intent.Out = relC, relC, relC, false
+		}
+		e = ended(t, (&Runner{Journal: w}).Resume(t.Context(), w.plan(2), slices.Values(w.records)), journal.Unchanged)
+		if !errors.Is(e, ErrFinished) || w.last().Verdict != journal.Unchanged {
+			t.Errorf("resume: %v, last %+v", e, w.last())
+		}
+		w.on(t, relC)
+	})
+}
+
+func TestAHostThatWasRepairedMeanwhileIsTakenOver(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.host("prod3").fail["activate"] = once(errDies)
+		e := ended(t, (&Runner{Journal: w}).Run(t.Context(), w.plan(2)), journal.Inconsistent)
+		if !slices.Equal(e.Hosts, []string{"prod3"}) {
+			t.Fatal(e)
+		}
+		h := w.host("prod3")
+		h.gone, h.intent.Token, h.intent.Claimer = false, 40, RepairOwner("jd")
+		ended(t, (&Runner{Journal: w}).Resume(t.Context(), w.plan(2), slices.Values(w.records)), journal.RolledBack)
+		w.on(t, relA)
+		if h.intent.Token != 41 {
+			t.Errorf("token %d", h.intent.Token)
+		}
 	})
 }
 
