@@ -240,6 +240,60 @@ func TestActivate(t *testing.T) {
 				story: "out=true drain@lb1 quiet activate:b",
 			},
 		},
+		"already there, but somebody had taken it out at one of two": {
+			balancers: []string{"lb1", "lb2"},
+			before: func(w *world) {
+				w.disk, w.running, w.desired = relB, relB, relB
+				w.bals[0].drained = true
+			},
+			want: end{err: []error{targets.ErrReturned}, says: []string{"lb2: in"}, runs: relB, pooled: true, story: ""},
+		},
+		"the answer is lost while the host still switches": {
+			balancers: []string{"lb1"},
+			before: func(w *world) {
+				w.fail["activate:b"] = func(int) error {
+					began := w.calls["state"]
+					w.intent.Switch, w.intent.Outcome = toB(), release.Unknown
+					w.fail["state"] = func(n int) error {
+						if n == began+20 {
+							w.disk, w.running, w.desired, w.intent.Outcome = relB, relB, relB, release.ProvenNew
+						}
+						return nil
+					}
+					return errDead
+				}
+			},
+			want: end{runs: relB, pooled: true, story: "out=true drain@lb1 quiet activate:b ready@lb1 out=false"},
+		},
+		"the host's agent died in the switch": {
+			balancers: []string{"lb1"},
+			before: func(w *world) {
+				w.fail["activate:b"] = func(int) error {
+					w.intent.Switch, w.intent.Outcome = toB(), release.Unknown
+					return errDead
+				}
+			},
+			want: end{
+				err: []error{errDead, targets.ErrReturned}, runs: relA, pooled: true,
+				story: "out=true drain@lb1 quiet activate:b repair:a ready@lb1 out=false",
+			},
+		},
+		"the host proves nothing and its repair is refused": {
+			balancers: []string{"lb1"},
+			before: func(w *world) {
+				w.fail["activate:b"] = func(int) error { w.disk = relB; w.running = release.ID{}; return errDead }
+				w.fail["repair:a"] = func(int) error { w.running = relB; return targets.ErrReturned }
+			},
+			want: end{err: []error{targets.ErrOut}, not: []error{targets.ErrReturned}, runs: relB, out: true, owner: "deploy-7"},
+		},
+		"left out by a deploy that died, and never quiet": {
+			balancers: []string{"lb1"},
+			before: func(w *world) {
+				w.intent = release.Intent{Out: true, Owner: "deploy-6", Token: 6}
+				w.bals[0].drained, w.bals[0].busy = true, -1
+			},
+			want: end{err: []error{errBusy, targets.ErrOut}, not: []error{targets.ErrReturned}, runs: relA, out: true, owner: "deploy-7"},
+		},
 		"another deploy took over and put the host back": {
 			balancers: []string{"lb1"},
 			before: func(w *world) {

@@ -30,6 +30,16 @@ type webHost struct {
 	switching       atomic.Bool
 	hit             atomic.Int64 // requests that came while it switched
 	slow            chan struct{}
+	once            sync.Once
+}
+
+// release answers the slow requests.
+func (h *webHost) release() { h.once.Do(func() { close(h.slow) }) }
+
+// Close shadows the server's, which waits for its requests.
+func (h *webHost) Close() {
+	h.release()
+	h.Server.Close()
 }
 
 func newWebHost(w *world) *webHost {
@@ -252,7 +262,7 @@ func TestRealHAProxyWaitsForTheLastRequest(t *testing.T) {
 		t.Fatalf("switched under a request: %v", err)
 	case <-deadline:
 	}
-	close(h.slow)
+	h.release()
 	if err := <-answer; err != nil {
 		t.Errorf("the slow request: %v", err)
 	}
