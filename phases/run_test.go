@@ -56,6 +56,30 @@ func TestRunDeploysEverywhere(t *testing.T) {
 	})
 }
 
+func TestAnObserverThatHangsDelaysNothingForLong(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		stuck := make(chan struct{})
+		p := w.plan(2)
+		p.Attended, p.Phases[0].Confirm = true, true
+		p.Before = []journal.Record{{Kind: journal.Done, Act: journal.Snapshot, At: time.Unix(1, 0)}}
+		r := &Runner{Journal: w, Observers: []func(journal.Record){func(journal.Record) { <-stuck }}, Ask: func(context.Context, Question) (Answer, error) {
+			return Answer{Choice: Yes, Who: "jd"}, nil
+		}}
+		start := time.Now()
+		if err := r.Run(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		close(stuck)
+		w.on(t, relB)
+		if d := time.Since(start); d > time.Minute {
+			t.Errorf("took %v", d)
+		}
+		if r := w.records[1]; r.Act != journal.Snapshot || !r.At.Equal(time.Unix(1, 0)) {
+			t.Errorf("what was done before: %+v", r)
+		}
+	})
+}
+
 func TestTestServersAreActivatedWhileTheOthersAreStaged(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		release := make(chan struct{})

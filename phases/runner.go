@@ -83,9 +83,7 @@ func (r *Runner) start(ctx context.Context, p Plan) (d *run, soft context.Contex
 		wg.Wait()
 		leave(nil)
 		cancel(nil)
-		limited, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer done()
-		d.flush(limited)
+		d.flush(context.WithoutCancel(ctx))
 	}
 }
 
@@ -237,7 +235,9 @@ func (d *run) outcome(r journal.Record, err error) error {
 
 // note appends r.
 func (d *run) note(r journal.Record) error {
-	r.At = d.clock.Now()
+	if r.At.IsZero() {
+		r.At = d.clock.Now()
+	}
 	if r.Target != "" && r.Phase == "" {
 		r.Phase = d.phaseOf(r.Target).Name
 	}
@@ -268,7 +268,12 @@ func (d *run) ways() []journal.Way {
 	return journal.Undo(slices.Values(slices.Clone(d.past)))
 }
 
-func (d *run) flush(ctx context.Context) { _ = d.tee.Flush(ctx) } // an observer's delay is its own affair
+// flush lets the observers catch up, those that hang for 5 s.
+func (d *run) flush(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	_ = d.tee.Flush(ctx) // an observer's delay is its own affair
+}
 
 // left reports whether the deployer has left.
 func (d *run) left() bool { return d.hard.Err() != nil }
