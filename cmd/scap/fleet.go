@@ -175,7 +175,11 @@ func (f *fleet) haproxies(b config.Balancer, d *dialler) ([]pool.Balancer, error
 }
 
 func commandBalancer(b config.Balancer) ([]pool.Balancer, error) {
-	return nil, fmt.Errorf("kind %s is not served yet", b.Kind)
+	c, err := pool.NewCommand(b.Name, pool.Commands{Drain: b.Drain, Ready: b.Ready, State: b.State, Idle: b.Idle})
+	if err != nil {
+		return nil, err
+	}
+	return []pool.Balancer{c}, nil
 }
 
 // readAgent reads the agent that is copied to targets.

@@ -43,6 +43,7 @@ var rooms = map[string][]string{
 	"fixtures/tree":  {"*"},
 	"fixtures/fleet": {"*"},
 	"fixtures/real":  {"*"},
+	"fixtures/paper": {"*"},
 }
 
 // The only files outside of fixtures/ that may import fixtures.

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	embedded "scap/fixtures/fleet"
+	"scap/fixtures/tree"
+	"scap/sync/release"
+)
+
+// site is a fleet that lives in the test's process, users who ask it all the time, and a scap.yaml for processes of scap.
+type site struct {
+	*embedded.Fleet
+	conf string
+	load *embedded.Load
+}
+
+// newSite starts one; it ends with the test.
+func newSite(t *testing.T, groups []embedded.Group, y embedded.YAMLOptions) *site {
+	t.Helper()
+	return newSiteWith(t, embedded.Options{Groups: groups}, y)
+}
+
+func newSiteWith(t *testing.T, o embedded.Options, y embedded.YAMLOptions) *site {
+	t.Helper()
+	o.SSH, o.TCP = true, true
+	f, err := embedded.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	y.AgentBinary = filepath.Join(f.Dir(), "scap-agent")
+	if err := os.WriteFile(y.AgentBinary, []byte("#!/bin/false\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if y.Probes, err = f.WriteProbes(); err != nil {
+		t.Fatal(err)
+	}
+	s := &site{Fleet: f}
+	if s.conf, err = f.WriteYAML(y); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// users ask for pages until the test ends; none of their requests may fail.
+func (s *site) users(t *testing.T, rate float64) {
+	t.Helper()
+	s.load = &embedded.Load{Do: s.Balancer.Serve, Rate: rate, LongRate: -1}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { s.load.Run(ctx) })
+	t.Cleanup(func() {
+		cancel()
+		wg.Wait()
+		c := s.load.Since(time.Time{})
+		t.Logf("users: %s", c)
+		if c.Failed() > 0 || c.Requests == 0 {
+			t.Errorf("users: %s", c)
+			for _, r := range s.load.Records() {
+				if r.Class != embedded.OK {
+					t.Logf("%s %s %s %s %s", r.Begin.Format("15:04:05.000"), r.URI, r.Host, r.Class, r.Why)
+				}
+			}
+		}
+	})
+}
+
+func (s *site) stage(t *testing.T, o tree.AppOptions) {
+	t.Helper()
+	if _, err := s.Stage(o); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// command is a process of scap for this site, not yet started.
+func (s *site) command(args ...string) *exec.Cmd {
+	self, err := os.Executable()
+	if err != nil {
+		panic(err) // the test binary is there while it runs
+	}
+	cmd := exec.Command(self)
+	cmd.Args = append([]string{"scap", "-c", s.conf}, args...)
+	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, dieEnv+"=") }), "USER=deployer")
+	return cmd
+}
+
+// killed is the code of a process that was.
+const killed = -1
+
+// result is what became of a process of scap.
+type result struct {
+	code   int
+	output string
+}
+
+func (r result) String() string { return fmt.Sprintf("exit code %d\n%s", r.code, r.output) }
+
+// scap runs one to its end.
+func (s *site) scap(t *testing.T, args ...string) result {
+	t.Helper()
+	return finish(t, s.command(args...))
+}
+
+// dying runs one that dies at d, unless it ends before.
+func (s *site) dying(t *testing.T, d death, args ...string) result {
+	t.Helper()
+	cmd := s.command(args...)
+	cmd.Env = append(cmd.Env, dieEnv+"="+d.String())
+	return finish(t, cmd)
+}
+
+// patience is much longer than any process here takes; what hangs fails by it.
+const patience = 2 * time.Minute
+
+func finish(t *testing.T, cmd *exec.Cmd) result {
+	t.Helper()
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	late := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+	err := cmd.Wait()
+	if !late.Stop() {
+		t.Fatalf("%v hangs\n%s", cmd.Args, out.String())
+	}
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return result{cmd.ProcessState.ExitCode(), out.String()}
+}
+
+// want runs scap and insists on its exit code.
+func (s *site) want(t *testing.T, code int, args ...string) result {
+	t.Helper()
+	r := s.scap(t, args...)
+	if r.code != code {
+		t.Fatalf("scap %v: want exit code %d: %s", args, code, r)
+	}
+	return r
+}
+
+// one asks the runtimes which release every host serves, in the pool.
+func (s *site) one(t *testing.T) (release.ID, string) {
+	t.Helper()
+	id, mark, err := s.One(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id, mark
+}
+
+// until waits for an event that has no channel.
+func until(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !is() {
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			t.Fatalf("waited %v for %s", patience, what)
+		}
+	}
+}
