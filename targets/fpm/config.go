@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -105,9 +106,13 @@ type Limits struct {
 	Prove  Duration `json:"prove,omitempty"`  // until every worker has answered; default 10s
 }
 
-// Watch says what Quiet and the count of requests ignore.
+// Watch says what is a user's request.
 type Watch struct {
-	// Ignore are URI paths of health checks and monitoring that reach php-fpm, besides the ping and status paths.
+	// Entries are patterns (as of path.Match) of the scripts in a release that the web server starts; default those of
+	// Wikimedia's layout. What the opcode cache counts for them is the count of requests of a Proof: health checks that
+	// php-fpm's ping answers are not in it. A pattern too few makes the count too small, never too large.
+	Entries []string `json:"entries,omitempty"`
+	// Ignore, for Quiet, are URI paths of health checks and monitoring that reach php-fpm, besides the ping and status paths.
 	Ignore []string `json:"ignore,omitempty"`
 }
 
@@ -156,6 +161,11 @@ func (c Config) Validate() error {
 		}
 		seen[i.Name], seen[i.Listen] = true, true
 		wrong = append(wrong, i.validate()...)
+	}
+	for _, pattern := range c.Quiet.Entries {
+		if _, err := path.Match(pattern, ""); err != nil || strings.ContainsAny(pattern, "\n\x00") || strings.HasPrefix(pattern, "/") {
+			wrong = append(wrong, fmt.Errorf("entry script %q: want a pattern inside a release, such as w/*.php", pattern))
+		}
 	}
 	return errors.Join(append(wrong, c.Warm.validate()...)...)
 }
@@ -222,6 +232,14 @@ func (w Warm) validate() (wrong []error) {
 		}
 	}
 	return wrong
+}
+
+// entries are the patterns of entry scripts.
+func (c Config) entries() []string {
+	if len(c.Quiet.Entries) > 0 {
+		return c.Quiet.Entries
+	}
+	return []string{"*.php", "w/*.php", "rpc/*.php", "docroot/*.php", "docroot/*/*.php", "docroot/*/*/*.php"}
 }
 
 // within reports whether path is dir or lies below it, by name.

@@ -17,7 +17,7 @@ type Runtime struct {
 	conf  Config
 	link  link
 	probe string // the probe script's path
-	// pending counts connections of this agent that are not in the file of own requests yet.
+	// pending counts pages that this agent has asked for and not yet put into the ledger.
 	pending atomic.Int64
 }
 

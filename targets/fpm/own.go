@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ledger is how many of the connections that the runtime counts are the agents' own. It lies on disk because every
-// deploy connection has an agent of its own, and belongs to one generation of masters.
+// ledger is how many of the pages that the runtime counts were asked for by agents: warm-up and preflight. It lies on disk
+// because every deploy connection has an agent of its own, and belongs to one generation of masters.
 type ledger struct {
 	Generation string `json:"generation"`
 	Own        int64  `json:"own"`
@@ -19,23 +19,23 @@ type ledger struct {
 
 const maxLedger = 64 << 10
 
-// countOthers returns the requests that the runtime answered for others than agents. Where the ledger cannot be kept it
-// errs on the side of fewer: a gate that waits for requests then waits longer.
+// countOthers returns how many pages the runtime began for others than agents. Where the ledger cannot be kept it errs on
+// the side of fewer: a gate that waits for requests then waits longer.
 func (r *Runtime) countOthers(all []evidence) int64 {
-	var accepted int64
+	var entered int64
 	var names []string
 	for _, e := range all {
-		if e.status.Pool == "" {
+		if e.opcache.Opcache == nil {
 			return 0
 		}
-		accepted += e.status.Accepted
+		entered += e.opcache.Opcache.Entered
 		names = append(names, fmt.Sprintf("%s:%d:%d:%d", e.instance.Name, e.instance.Master, e.instance.Tick, e.status.Start))
 	}
 	own, err := r.settle(strings.Join(names, " "))
 	if err != nil {
 		return 0
 	}
-	return max(accepted-own, 0)
+	return max(entered-own, 0)
 }
 
 // settle adds what this agent did to the ledger of the generation and returns the sum.

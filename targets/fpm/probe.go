@@ -37,6 +37,7 @@ type facts struct {
 		Resets  int64          `json:"resets"`
 		Scripts map[string]int `json:"scripts"` // release -> scripts in the opcode cache
 		Foreign []string       `json:"foreign"`
+		Entered int64          `json:"entered"` // times that an entry script was begun
 	} `json:"opcache"`
 	Settings map[string]string `json:"settings"`
 	INI      string            `json:"ini"`
@@ -61,7 +62,7 @@ func (r *Runtime) ask(ctx context.Context, i Instance, q question) (facts, error
 		"SCAP_HOLD":    strconv.FormatInt(q.hold.Microseconds(), 10),
 	}
 	if q.scripts {
-		params["SCAP_SCRIPTS"] = "1"
+		params["SCAP_SCRIPTS"], params["SCAP_ENTRIES"] = "1", strings.Join(r.conf.entries(), "\n")
 	}
 	if q.nonce != "" {
 		params["SCAP_NONCE"], params["SCAP_RELEASE"] = q.nonce, q.release.String()
@@ -92,7 +93,7 @@ func parseFacts(a answer) (facts, error) {
 	return f, nil
 }
 
-// call is a request of the agent's own: it is counted, so that it is never taken for a user's.
+// call asks an instance one question within the time that it has for an answer.
 func (r *Runtime) call(ctx context.Context, listen string, params map[string]string) (answer, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, r.conf.Limits.Answer.or(defaultAnswer), errSilent)
 	defer cancel()
@@ -103,11 +104,7 @@ func (r *Runtime) call(ctx context.Context, listen string, params map[string]str
 	for name, value := range params {
 		all[name] = value
 	}
-	a, err := call(ctx, listen, all)
-	if !errors.Is(err, errRefused) {
-		r.pending.Add(1)
-	}
-	return a, err
+	return call(ctx, listen, all)
 }
 
 // errSilent is the cause when php-fpm accepts and does not answer in time.

@@ -51,13 +51,22 @@ $opcache = null;
 $status = $has('opcache_get_status') ? @opcache_get_status($ask('SCRIPTS') !== '') : false;
 if (is_array($status) && ($status['opcache_enabled'] ?? false)) {
 	$outside = array_filter(explode("\n", $ask('OUTSIDE')), static fn (string $dir): bool => $dir !== '');
+	$entries = array_filter(explode("\n", $ask('ENTRIES')), static fn (string $pattern): bool => $pattern !== '');
 	$scripts = [];
 	$foreign = [];
+	$entered = 0;
 	foreach ($status['scripts'] ?? [] as $key => $script) {
 		$path = (string)($script['full_path'] ?? $key);
 		$where = $place($path);
 		if ($where !== '') {
 			$scripts[$where] = ($scripts[$where] ?? 0) + 1;
+			$inside = substr($path, strlen($releases . $where) + 1);
+			foreach ($entries as $pattern) {
+				if (fnmatch($pattern, $inside, FNM_PATHNAME)) {
+					$entered += 1 + (int)($script['hits'] ?? 0); // the first time is a miss
+					break;
+				}
+			}
 			continue;
 		}
 		foreach ($outside as $dir) {
@@ -74,6 +83,7 @@ if (is_array($status) && ($status['opcache_enabled'] ?? false)) {
 		'resets' => (int)($status['opcache_statistics']['manual_restarts'] ?? 0),
 		'scripts' => (object)$scripts,
 		'foreign' => $foreign,
+		'entered' => $entered,
 	];
 }
 

@@ -59,25 +59,7 @@ func (r *Runtime) Quiet(ctx context.Context, window time.Duration) (release.Quie
 		}
 		q.Queued += waiting
 	}
-	r.settleStatus(last)
 	return q, nil
-}
-
-// settleStatus puts the requests of this watch into the ledger, so that a later agent knows them.
-func (r *Runtime) settleStatus(last []status) {
-	all := make([]evidence, len(last))
-	for n, i := range r.conf.Instances {
-		now, err := processes()
-		if err != nil {
-			return
-		}
-		c := crewOf(now, i.ConfigFile, last[n].Pool)
-		if len(c.Masters) != 1 {
-			return
-		}
-		all[n] = evidence{status: last[n], instance: release.Instance{Name: i.Name, Master: c.Masters[0].PID, Tick: c.Masters[0].Tick}}
-	}
-	_ = r.countOthers(all)
 }
 
 // came says how many requests from outside an instance took between two looks, and the URI of one of them.
@@ -109,8 +91,8 @@ func (r *Runtime) came(i Instance, before, after status) (outside int64, uri str
 
 // ignored reports whether a worker's last request was one that no user makes: another agent's look, a probe, a ping.
 func (r *Runtime) ignored(i Instance, p statusWorker) bool {
-	return path(p.URI) == i.StatusPath || path(p.URI) == i.PingPath || path(p.URI) == "/scap-probe" || p.Script == r.probe ||
-		slices.Contains(r.conf.Quiet.Ignore, path(p.URI))
+	return withoutQuery(p.URI) == i.StatusPath || withoutQuery(p.URI) == i.PingPath || withoutQuery(p.URI) == "/scap-probe" || p.Script == r.probe ||
+		slices.Contains(r.conf.Quiet.Ignore, withoutQuery(p.URI))
 }
 
 // isOwn reports whether a worker answers, or has answered, this very status request.

@@ -51,9 +51,6 @@ func (r *Runtime) statusOf(ctx context.Context, i Instance) (status, error) {
 	if err != nil {
 		return status{}, err
 	}
-	if i.StatusListen != "" {
-		r.pending.Add(-1) // it went to another pool, whose connections nobody counts
-	}
 	s, err := parseStatus(a)
 	s.own = own
 	return s, err
@@ -88,8 +85,8 @@ func (r *Runtime) ping(ctx context.Context, i Instance) error {
 	return nil
 }
 
-// path is a URI without its query.
-func path(uri string) string {
+// withoutQuery is a URI without its query.
+func withoutQuery(uri string) string {
 	p, _, _ := strings.Cut(uri, "?")
 	return p
 }

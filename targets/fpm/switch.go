@@ -182,16 +182,6 @@ func (r *Runtime) confirm(ctx context.Context, to release.ID, before []standing)
 			return proof, fmt.Errorf("write a nonce into the log of %s: %w", i.Name, err)
 		}
 	}
-	// The nonce was a request too.
-	all := make([]evidence, len(proof.Instances))
-	for n, i := range proof.Instances {
-		s, err := r.statusOf(ctx, r.conf.Instances[n])
-		if err != nil {
-			return proof, fmt.Errorf("count the requests of %s: %w", i.Name, err)
-		}
-		all[n] = evidence{instance: i, status: s}
-	}
-	proof.Requests = r.countOthers(all)
 	return proof, nil
 }
 
