@@ -119,44 +119,52 @@ func (p pipes) Close() error                { return errors.Join(p.w.Close(), p.
 // TestKilledAnywhere kills the agent at every step of a switch that succeeds and of one that goes back, and then lets a
 // new agent finish the work from what is on disk: forward by the same switch, or to either release by repair.
 func TestKilledAnywhere(t *testing.T) {
-	for _, broken := range []bool{false, true} {
-		for die, total := 1, 1; die <= total; die++ {
-			for _, finish := range []string{"switch", "repair to new", "repair to old"} {
-				if broken && finish != "repair to old" {
-					continue // the new release does not start
-				}
-				r := newRig(t)
-				if broken {
-					if err := os.WriteFile(filepath.Join(r.dir, "broken-"+r.b.String()), nil, 0o644); err != nil {
-						t.Fatal(err)
+	for name, c := range map[string]struct {
+		broken bool
+		atMost int      // steps that there may be
+		least  int      // steps that there must be
+		finish []string // how the new agent finishes
+	}{
+		"good release":   {false, 40, 8, []string{"switch", "repair to new", "repair to old"}},
+		"broken release": {true, 40, 14, []string{"repair to old"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			die, killed := 0, true
+			for killed && die < c.atMost {
+				die++
+				for _, finish := range c.finish {
+					if killed = killAndFinish(t, c.broken, die, finish); !killed {
+						break
 					}
 				}
-				s := release.Switch{From: r.a, To: r.b, Token: 1, Owner: "one"}
-				ask := func(c *push.Client) error { return c.Call(t.Context(), wire.OpSwitch, s, nil) }
-				if die == 1 && total == 1 {
-					dry := newRig(t)
-					steps, _ := play(t, dry.dir, 0, func(c *push.Client) error {
-						return c.Call(t.Context(), wire.OpSwitch, release.Switch{From: dry.a, To: dry.b, Token: 1, Owner: "one"}, nil)
-					})
-					if total = len(steps); total < 8 {
-						t.Fatalf("a switch has only %d steps: %q", total, steps)
-					}
-				}
-				steps, killed := play(t, r.dir, die, ask)
-				if !killed || len(steps) != die {
-					if broken && !killed {
-						continue // the way back has its own number of steps
-					}
-					t.Fatalf("was to die at step %d, did %q", die, steps)
-				}
-				name := fmt.Sprintf("broken %v, killed after %q, %s", broken, steps[die-1], finish)
-				r.finish(t, name, s, finish)
 			}
-			if broken {
-				total = 16
+			if killed || die-1 < c.least {
+				t.Errorf("%d steps were died at, want at least %d and an end", die-1, c.least)
 			}
+			t.Logf("killed at each of %d steps, finished in %d ways", die-1, len(c.finish))
+		})
+	}
+}
+
+// killAndFinish has the agent die at one step and another finish. It reports false when there is no such step.
+func killAndFinish(t *testing.T, broken bool, die int, finish string) bool {
+	t.Helper()
+	r := newRig(t)
+	if broken {
+		if err := os.WriteFile(filepath.Join(r.dir, "broken-"+r.b.String()), nil, 0o644); err != nil {
+			t.Fatal(err)
 		}
 	}
+	s := release.Switch{From: r.a, To: r.b, Token: 1, Owner: "one"}
+	steps, killed := play(t, r.dir, die, func(c *push.Client) error { return c.Call(t.Context(), wire.OpSwitch, s, nil) })
+	if !killed {
+		return false
+	}
+	if len(steps) != die {
+		t.Fatalf("was to die at step %d, did %q", die, steps)
+	}
+	r.finish(t, fmt.Sprintf("killed after %q, %s", steps[die-1], finish), s, finish)
+	return true
 }
 
 // finish opens the host as a new agent under a new claim and brings it to one release.

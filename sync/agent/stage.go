@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"scap/sync/release"
 	"scap/sync/store"
@@ -28,15 +29,23 @@ func (st *staging) close() error {
 // blocks hands out the blocks of one stream from the session's frames.
 type blocks struct {
 	s     *session
-	ended bool // the End was read
+	ended bool      // the End was read
+	asked time.Time // when the right to change the host was checked last
 }
 
-// next returns a block, io.EOF at the End.
+// next returns a block, io.EOF at the End. A deploy host that died, or that another one has outbid, must not keep the
+// store's releases locked with a stream that goes on and on.
 func (b *blocks) next(ctx context.Context) ([]byte, error) {
 	if b.ended {
 		return nil, io.EOF
 	}
-	f, err := b.s.next(ctx)
+	idle, cancel := context.WithTimeoutCause(ctx, stagingIdle, errIdle)
+	defer cancel()
+	f, err := b.s.next(idle)
+	if now := time.Now(); err == nil && f.Type == wire.Block && b.s.host != nil && now.Sub(b.asked) > time.Second {
+		b.asked = now
+		_, err = b.s.host.admit(b.s.who)
+	}
 	switch {
 	case err != nil:
 		return nil, err
@@ -48,6 +57,9 @@ func (b *blocks) next(ctx context.Context) ([]byte, error) {
 	}
 	return nil, fmt.Errorf("frame %q in a stream of blocks", byte(f.Type))
 }
+
+// errIdle ends a stream that has stopped.
+var errIdle = wire.Late.Errorf("nothing came for %v in the middle of a stream", stagingIdle)
 
 // items reads the stream's items.
 func (b *blocks) items(ctx context.Context) *wire.Items {

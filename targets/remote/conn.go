@@ -66,7 +66,7 @@ func (c *conn) heartbeat(s *SSH) {
 			}
 			waiting, missed = false, 0
 		case <-tick.C:
-			if missed++; waiting && missed > s.o.Misses {
+			if missed++; waiting && missed >= s.o.Misses {
 				c.kill(fmt.Errorf("the host has not answered for %v", time.Duration(s.o.Misses)*s.o.Keepalive))
 				return
 			}

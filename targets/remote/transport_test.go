@@ -191,8 +191,9 @@ func (p *proxy) pump(to, from net.Conn) {
 
 // addr is where it listens.
 func (p *proxy) addr() string { return p.l.Addr().String() }
+
 // freeze lets no byte through any more.
-func (p *proxy) freeze()      { close(p.frozen) }
+func (p *proxy) freeze() { close(p.frozen) }
 
 func (p *proxy) cut() {
 	p.mu.Lock()
