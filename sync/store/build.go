@@ -389,10 +389,9 @@ func (f *farmer) dir(path string, from, to *dir, base, next release.Sum) error {
 		if e.Kind == release.Directory {
 			b.do(func() error { return f.sub(join(path, e.Name), from, to, was, e) })
 		} else if was == e {
-			b.fail(linkOrCopy(from, e.Name, to, e))
-		}
-		if b.err != nil {
-			break
+			if b.fail(linkOrCopy(from, e.Name, to, e)) {
+				break
+			}
 		}
 	}
 	return b.wait()

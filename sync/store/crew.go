@@ -21,7 +21,7 @@ func newCrew(ctx context.Context) *crew {
 type batch struct {
 	crew *crew
 	wg   sync.WaitGroup
-	once sync.Once
+	mu   sync.Mutex
 	err  error
 }
 
@@ -43,13 +43,19 @@ func (b *batch) do(f func() error) {
 	}
 }
 
-func (b *batch) fail(err error) {
-	if err != nil {
-		b.once.Do(func() { b.err = err })
+// fail notes an error and reports whether there has been one: the rest is then not worth its work.
+func (b *batch) fail(err error) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.err == nil {
+		b.err = err
 	}
+	return b.err != nil
 }
 
 func (b *batch) wait() error {
 	b.wg.Wait()
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	return b.err
 }

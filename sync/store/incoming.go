@@ -64,6 +64,10 @@ func (s *Store) Begin(ctx context.Context, r release.Release) (*Incoming, error)
 	}
 	in := &Incoming{s: s, ctx: ctx, r: r, unlock: unlock, objects: map[release.Sum][]byte{}, have: map[string]bool{}}
 	if in.done = s.Has(r.ID); in.done {
+		// What an Incoming leaves that died between Commit and Close.
+		if err := s.discard(ctx, s.incoming, r.ID.String()); err != nil {
+			return nil, errors.Join(fmt.Errorf("begin release %s: %w", r.ID.Short(), err), in.Close())
+		}
 		return in, nil
 	}
 	if err := in.open(); err != nil {
@@ -201,8 +205,8 @@ func (in *Incoming) reach() (fresh map[release.Sum][]byte, missing []release.Sum
 		if stored && whole {
 			return nil // and so is all that it names
 		}
-		d, err := overlay{in.objects, in.s.packs}.Dir(sum)
-		if err != nil {
+		d, ok := in.dir(sum)
+		if !ok {
 			missing = append(missing, sum)
 			return nil
 		}
@@ -221,6 +225,12 @@ func (in *Incoming) reach() (fresh map[release.Sum][]byte, missing []release.Sum
 	}
 	err = visit(release.Sum(in.r.ID), 0)
 	return fresh, missing, err
+}
+
+// dir returns a directory object that is here and whole.
+func (in *Incoming) dir(sum release.Sum) (release.Dir, bool) {
+	d, err := overlay{in.objects, in.s.packs}.Dir(sum)
+	return d, err == nil
 }
 
 // Wants returns the files that must be put. It needs all directories, and leaves out what was put already, now or before
@@ -283,11 +293,14 @@ func (in *Incoming) recheck(wants []Want) error {
 	}
 	work := newCrew(in.ctx).batch()
 	var mu sync.Mutex
+	var todo []Want
 	for _, w := range wants {
-		name := fileName(w.Path)
-		if !left[name] || in.have[w.Path] {
-			continue
+		if left[fileName(w.Path)] && !in.have[w.Path] {
+			todo = append(todo, w)
 		}
+	}
+	for _, w := range todo {
+		name := fileName(w.Path)
 		work.do(func() error {
 			st, err := in.files.stat(name)
 			if err != nil {

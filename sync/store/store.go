@@ -202,7 +202,7 @@ func (s *Store) readMeta(id release.ID) (release.Release, error) {
 		return r, fmt.Errorf("release %s: %w", id.Short(), err)
 	}
 	if err := strict(b, &r); err != nil || r.ID != id {
-		return release.Release{}, fmt.Errorf("release %s: meta/%s.json is not its description (%v): %w", id.Short(), id, err, ErrDamaged)
+		return release.Release{}, fmt.Errorf("release %s: meta/%s.json is not its description (%w): %w", id.Short(), id, err, ErrDamaged)
 	}
 	return r, nil
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io/fs"
@@ -106,7 +107,7 @@ func stage(ctx context.Context, from, to *Store, r release.Release) (dirs int, s
 	if err != nil {
 		return 0, nil, err
 	}
-	defer in.Close()
+	defer func() { err = errors.Join(err, in.Close()) }()
 	for {
 		sums, err := in.MissingDirs()
 		if err != nil || len(sums) == 0 {
