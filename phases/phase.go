@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"scap/phases/journal"
 	"scap/sync/release"
@@ -246,79 +245,4 @@ func (d *run) confirm(ctx context.Context, ph Phase) error {
 		r.Text = word(a)
 	}
 	return d.outcome(r, err)
-}
-
-// stragglers is the error of a deploy whose release has passed every gate while some targets could not be brought to it
-// and serve nobody.
-type stragglers struct {
-	hosts []string
-	err   error
-}
-
-func (s *stragglers) Error() string { return fmt.Sprintf("not on the release: %v", s.err) }
-func (s *stragglers) Unwrap() error { return s.err }
-
-// finish proves the whole fleet. What is missing is repaired once: every gate has passed. A target that still serves the
-// old release takes the deploy back; one that serves nobody is named.
-func (d *run) finish(ctx context.Context) error {
-	to := d.p.Release.ID
-	bad := d.unproven(d.survey(ctx, d.all), to)
-	if len(bad) > 0 && ctx.Err() == nil {
-		_ = d.bring(ctx, goal{to: to, other: d.from, verb: journal.Repair, tries: 1}, targetsOf(bad)) // what counts is the next look
-		bad = d.unproven(d.survey(ctx, d.all), to)
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if len(bad) == 0 {
-		return nil
-	}
-	s := &stragglers{}
-	var errs, serving []error
-	for _, b := range bad {
-		err := fmt.Errorf("%s: %w", b.Name(), d.proof(b, to))
-		errs, s.hosts = append(errs, err), append(s.hosts, b.Name())
-		if b.Err == nil && (b.State.Serving || settled(b.State, b.State.Disk)) {
-			serving = append(serving, err)
-		}
-	}
-	if s.err = errors.Join(errs...); len(serving) > 0 && !d.p.Back {
-		return fmt.Errorf("serve something else than the release: %w", errors.Join(serving...))
-	}
-	return s
-}
-
-func (d *run) unproven(list []Seen, id release.ID) (bad []Seen) {
-	for _, s := range list {
-		if d.proof(s, id) != nil {
-			bad = append(bad, s)
-		}
-	}
-	return bad
-}
-
-func targetsOf(list []Seen) (ts []targets.Target) {
-	for _, s := range list {
-		ts = append(ts, s.Target)
-	}
-	return ts
-}
-
-// prune removes what the plan does not keep. The deploy is over: a failure is noted and changes nothing.
-func (d *run) prune(ctx context.Context) {
-	if !d.p.Prune || ctx.Err() != nil {
-		return
-	}
-	keep := append(slices.Clone(d.p.Keep), d.from, d.p.Release.ID)
-	f := targets.Fanout{Width: targets.FullWidth, MaxFailures: targets.AnyFailures, Timeout: 5 * time.Minute}
-	_, err := targets.Each(ctx, d.all, f, func(ctx context.Context, t targets.Target) error {
-		steward, ok := t.(targets.Steward)
-		if !ok {
-			return nil
-		}
-		return d.act(ctx, journal.Record{Act: journal.Prune, Target: t.Name()}, func() error { return steward.Prune(ctx, d.token, keep) })
-	})
-	if err != nil {
-		d.say(journal.Record{Kind: journal.Note, Act: journal.Prune, Text: err.Error()})
-	}
 }

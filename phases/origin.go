@@ -1,0 +1,104 @@
+package phases
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"scap/sync/release"
+)
+
+// Origin is what the targets alone know of the last deploy.
+type Origin struct {
+	Deploy string
+	From   release.ID // the release to go back to
+	To     release.ID
+	Token  uint64 // the largest that a target has seen
+}
+
+// FromTargets finds out from the targets' own records which deploy was the last to act on them and what it went from and
+// to, for a resume without its journal (Runner.Undo with no ways). It fails with ErrFinished when all that answer are on
+// one release as they should be, and where it would have to guess.
+func FromTargets(seen []Seen) (Origin, error) {
+	var last, claim release.Intent // of the largest switch token, and of the largest token
+	for _, s := range seen {
+		in := s.State.Intent
+		if s.Err == nil && in.Switch.Token > last.Switch.Token {
+			last = in
+		}
+		if s.Err == nil && in.Token > claim.Token {
+			claim = in
+		}
+	}
+	if id, ok := one(seen); ok {
+		return Origin{}, fmt.Errorf("%w: every target that answers is proven on %s", ErrFinished, id.Short())
+	}
+	deploy, goal, err := whither(last.Switch.Owner)
+	if err != nil {
+		return Origin{}, err
+	}
+	if last.Switch.Token == 0 || deploy == "" {
+		return Origin{}, errors.New("no target that answers was ever told to switch")
+	}
+	if claimer, to, err := whither(claim.Claimer); err == nil && claimer == deploy && !to.IsZero() {
+		goal = to // the way back had begun, and had switched nobody yet
+	}
+	ids := between(seen, deploy)
+	if goal.IsZero() { // going forward: every switch that was one says from where
+		for _, s := range seen {
+			sw := s.State.Intent.Switch
+			if s.Err == nil && sw.Owner == deploy && sw.From != sw.To {
+				goal = sw.From
+			}
+		}
+	}
+	ids = slices.DeleteFunc(ids, func(id release.ID) bool { return id == goal })
+	if goal.IsZero() || len(ids) > 1 {
+		return Origin{}, fmt.Errorf("deploy %s: the targets' records do not say from which release it came", deploy)
+	}
+	o := Origin{Deploy: deploy, From: goal, Token: max(claim.Token, last.Switch.Token)}
+	if len(ids) == 1 {
+		o.To = ids[0]
+	}
+	return o, nil
+}
+
+// one returns the release that all who answer are settled on.
+func one(seen []Seen) (id release.ID, ok bool) {
+	for _, s := range seen {
+		switch {
+		case s.Err != nil:
+		case !settled(s.State, s.State.Disk), !id.IsZero() && id != s.State.Disk:
+			return release.ID{}, false
+		default:
+			id = s.State.Disk
+		}
+	}
+	return id, !id.IsZero()
+}
+
+// between returns the releases that the deploy's switches name.
+func between(seen []Seen, deploy string) (ids []release.ID) {
+	for _, s := range seen {
+		sw := s.State.Intent.Switch
+		if owner, _, err := whither(sw.Owner); s.Err != nil || err != nil || owner != deploy {
+			continue
+		}
+		for _, id := range []release.ID{sw.From, sw.To} {
+			if !id.IsZero() && !slices.Contains(ids, id) {
+				ids = append(ids, id)
+			}
+		}
+	}
+	return ids
+}
+
+// whither reads a deploy's owner text: its name and, on the way back, to where.
+func whither(owner string) (deploy string, to release.ID, err error) {
+	deploy, back, ok := strings.Cut(owner, backTo)
+	if ok {
+		to, err = release.ParseID(back)
+	}
+	return deploy, to, wrap(err, "owner %q", owner)
+}
