@@ -220,6 +220,11 @@ func TestActivate(t *testing.T) {
 			before:    func(w *world) { w.fail["ready@lb1"] = always(errDead) },
 			want:      end{err: []error{targets.ErrOut}, runs: relB, out: true, owner: "deploy-7"},
 		},
+		"ready is ignored": {
+			balancers: []string{"lb1"},
+			before:    func(w *world) { w.bals[0].stuck = true },
+			want:      end{err: []error{targets.ErrOut}, says: []string{"out (DRAIN)"}, runs: relA, out: true, owner: "deploy-7"},
+		},
 		"ready at one of two is refused once": {
 			balancers: []string{"lb1", "lb2"},
 			before:    func(w *world) { w.fail["ready@lb2"] = once(errDead) },
@@ -368,6 +373,20 @@ func TestActivate(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestFencedBeforeItComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld("lb1")
+		err := w.target(Options{Checks: func(context.Context, string) error {
+			w.intent.Token, w.intent.Claimer = 8, "deploy-8"
+			return nil
+		}}).Activate(t.Context(), toB())
+		end{
+			err: []error{targets.ErrFenced}, not: []error{targets.ErrReturned}, runs: relB, out: true,
+			says: []string{"deploy-8"}, story: "out=true drain@lb1 quiet activate:b",
+		}.check(t, w, err)
+	})
 }
 
 func TestCancelWhileWaiting(t *testing.T) {

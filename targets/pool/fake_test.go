@@ -198,6 +198,7 @@ type fakeBalancer struct {
 	drained bool
 	busy    int // how many looks still find it busy; below zero: for ever
 	red     bool
+	stuck   bool // Ready says yes and does nothing
 }
 
 var _ Balancer = (*fakeBalancer)(nil)
@@ -232,7 +233,7 @@ func (b *fakeBalancer) Ready(context.Context, string) error {
 	if err := b.w.act("ready@" + b.name); err != nil {
 		return err
 	}
-	b.drained = false
+	b.drained = b.stuck
 	return nil
 }
 

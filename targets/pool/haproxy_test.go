@@ -19,6 +19,8 @@ const states = `1
 3 app 1 mw1 127.0.0.1 2 0 1 1 1 15 3 3 6
 3 app 2 mw2 127.0.0.1 0 8 1 1 1 15 2 0 6
 3 app 3 mw3 127.0.0.1 2 0 0 1 1 15 0 3 6
+3 app 4 mw4 127.0.0.1 2 0 1 1 1 15 2 3 6
+3 app 5 mw5 127.0.0.1 2 0 1 1 1 15 0 3 6
 
 `
 
@@ -31,6 +33,8 @@ const shuffled = `1
 const stats = `# pxname,svname,qcur,qmax,scur,smax,status,weight,check_status,last_chk,
 app,mw1,0,3,2,9,UP,1,* L7OK,"quoted, with a comma",
 app,mw2,1,0,0,0,DOWN,1,L7STS,,
+app,mw3,0,0,0,0,UP,0,L7OK,,
+app,mw4,0,0,0,0,UP 1/2,1,L7STS,,
 app,BACKEND,1,0,2,0,UP,1,,,
 
 `
@@ -44,7 +48,9 @@ func TestHAProxyAnswers(t *testing.T) {
 	}{
 		"in":               {server: "mw1", states: states, stats: stats, green: true, sessions: 2},
 		"drained and down": {server: "mw2", states: states, stats: stats, out: true},
-		"weight 0, no row": {server: "mw3", states: states, stats: stats, err: errNoSuchServer},
+		"weight 0":         {server: "mw3", states: states, stats: stats, out: true, green: true},
+		"on its way down":  {server: "mw4", states: states, stats: stats},
+		"no row":           {server: "mw5", states: states, stats: stats, err: errNoSuchServer},
 		"other columns":    {server: "mw1", states: shuffled, stats: stats, out: true, green: true, sessions: 2},
 		"unknown server":   {server: "mw9", states: states, stats: stats, err: errNoSuchServer},
 		"unknown backend":  {server: "mw1", states: "Can't find backend.\n\n", stats: stats, err: errNoSuchServer},
@@ -185,6 +191,19 @@ func TestHAProxyRefusals(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 	})
+}
+
+func TestHAProxyQueueIsNotIdle(t *testing.T) {
+	dial, _ := scripted(t, map[string]string{"show servers state app": states, "show stat app 4 -1": stats})
+	h, err := NewHAProxy("lb", dial, "app/{host}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for host, want := range map[string]bool{"mw1": false, "mw2": false, "mw4": true} { // sessions, a queue, neither
+		if idle, err := h.Idle(t.Context(), host); err != nil || idle != want {
+			t.Errorf("%s idle: %t, %v; want %t", host, idle, err, want)
+		}
+	}
 }
 
 func TestHAProxyThatHangs(t *testing.T) {

@@ -19,7 +19,8 @@ var errBusy = errors.New("requests still reach the host")
 func (j *job) quiet(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, j.o.QuietLimit, errBusy)
 	defer cancel()
-	last := "it never answered"
+	var last string
+	var lost error // the last answer that did not come
 	for {
 		said, err := j.idle(ctx)
 		if err == nil && said == "" {
@@ -33,17 +34,30 @@ func (j *job) quiet(ctx context.Context) error {
 		case errors.Is(err, targets.ErrFenced):
 			return err
 		case err != nil && ctx.Err() == nil:
-			last = err.Error()
+			lost = err
 		case err == nil:
-			last = said
+			last, lost = said, nil
 		}
 		if werr := wait(ctx, j.o.Poll); werr != nil {
 			if errors.Is(werr, errBusy) {
-				return fmt.Errorf("wait until %s is quiet: after %s %s: %w", j.Name(), j.o.QuietLimit, last, errBusy)
+				return fmt.Errorf("wait until %s is quiet: after %s %s: %w", j.Name(), j.o.QuietLimit, final(last, lost), errBusy)
 			}
 			return fmt.Errorf("wait until %s is quiet: %w", j.Name(), werr)
 		}
 	}
+}
+
+// final says what is known at the end: what was seen last, and what could not be asked since.
+func final(last string, lost error) string {
+	switch {
+	case lost == nil && last == "":
+		return "no answer"
+	case lost == nil:
+		return last
+	case last == "":
+		return lost.Error()
+	}
+	return fmt.Sprintf("%s; since then %v", last, lost)
 }
 
 // idle looks at every balancer until each was idle Looks times in a row, and says "" then; else what is still there.
