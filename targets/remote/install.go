@@ -130,6 +130,9 @@ func (s *SSH) tryStart(ctx context.Context, c *conn) (rwc io.ReadWriteCloser, fo
 	}
 	if greeting != nil {
 		err := why(x, greeting)
+		if len(head) > 0 {
+			err = fmt.Errorf("%w; nothing may write to stdout before the agent does: look at the login files of %s there", err, s.o.User)
+		}
 		_ = x.Close()
 		return nil, false, err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -21,11 +22,12 @@ type sshd struct {
 	addr string
 	log  *bytes.Buffer
 	pid  int
+	home string // of whoever logs in
 	c    credentials
 }
 
 // newSSHD starts sshd with further lines of configuration; it lets this test's user in.
-func newSSHD(t *testing.T, more ...string) *sshd {
+func newSSHD(t testing.TB, more ...string) *sshd {
 	t.Helper()
 	path, err := exec.LookPath("sshd")
 	if err != nil {
@@ -56,7 +58,7 @@ func newSSHD(t *testing.T, more ...string) *sshd {
 	}
 	_ = l.Close()
 	cmd := exec.Command(path, "-D", "-e", "-f", conf)
-	s := &sshd{addr: addr, log: new(bytes.Buffer), c: c}
+	s := &sshd{addr: addr, log: new(bytes.Buffer), home: dir, c: c}
 	cmd.Stderr = s.log
 	cmd.WaitDelay = time.Second // its children may outlive it and hold stderr
 	if err := cmd.Start(); err != nil {
@@ -90,7 +92,7 @@ func newSSHD(t *testing.T, more ...string) *sshd {
 }
 
 // options reach sshd at addr: its own, or that of a proxy before it.
-func (s *sshd) options(t *testing.T, addr string) SSHOptions {
+func (s *sshd) options(t testing.TB, addr string) SSHOptions {
 	t.Helper()
 	s.c.know(t, addr, s.c.host.PublicKey())
 	o := s.c.options(t, addr)
@@ -104,7 +106,7 @@ func (s *sshd) options(t *testing.T, addr string) SSHOptions {
 }
 
 // children returns the processes below pid, by the name of their program.
-func children(t *testing.T, pid int, name string) []int {
+func children(t testing.TB, pid int, name string) []int {
 	t.Helper()
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
 	if err != nil {
@@ -132,4 +134,70 @@ func openSSH(t *testing.T, dir string) link {
 	o := s.options(t, p.addr())
 	o.Agent = testAgent(dir)
 	return link{opener: open(t, o), cut: p.cut}
+}
+
+// TestLoginFilesThatTalk: a shell that greets before the agent is quoted, with what to look for.
+func TestLoginFilesThatTalk(t *testing.T) {
+	s := newSSHD(t)
+	o := s.options(t, s.addr)
+	o.Agent = testAgent(t.TempDir())
+	write(t, s.home, ".bashrc", []byte("echo Welcome to the wiki\n"))
+	rwc, err := open(t, o).Open(t.Context())
+	if err == nil { // the user's shell is not bash
+		_ = rwc.Close()
+		t.Skip("the login shell reads no .bashrc here")
+	}
+	if !strings.Contains(err.Error(), "Welcome to the wiki") || !strings.Contains(err.Error(), "login files") {
+		t.Error(err)
+	}
+}
+
+// TestDial reaches a socket of the host, and lets go of it at once although nobody answers.
+func TestDial(t *testing.T) {
+	s := newSSHD(t)
+	dir, err := os.MkdirTemp("", "d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	l, err := net.Listen("unix", filepath.Join(dir, "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		b := make([]byte, 5)
+		_, _ = io.ReadFull(conn, b)
+		_, _ = conn.Write(append(b, '!'))
+		_, _ = conn.Read(b) // until the other side is gone
+	}()
+	host := open(t, s.options(t, s.addr))
+	conn, err := host.Dial(t.Context(), "unix", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 6)
+	if _, err := conn.Write([]byte("hello")); err != nil {
+		t.Error(err)
+	}
+	if _, err := io.ReadFull(conn, b); err != nil || string(b) != "hello!" {
+		t.Errorf("%q %v", b, err)
+	}
+	blocked := make(chan error, 1)
+	go func() { _, err := conn.Read(b); blocked <- err }()
+	_ = conn.Close()
+	if err := <-blocked; err == nil {
+		t.Error("a closed connection still reads")
+	}
+	<-ended
+	_ = l.Close()
+	if _, err := host.Dial(t.Context(), "unix", l.Addr().String()); err == nil || !strings.Contains(err.Error(), l.Addr().String()) {
+		t.Errorf("dial nobody: %v", err)
+	}
 }

@@ -75,7 +75,7 @@ func (x *session) begin(command string) (io.WriteCloser, io.Reader, error) {
 }
 
 // exitWait is how long Reason waits for the host's word on a command whose output has ended.
-const exitWait = 2 * time.Second
+const exitWait = time.Second
 
 // Reason returns why the session ended: the connection's end, or the command's exit and what it wrote to stderr.
 func (x *session) Reason() error {

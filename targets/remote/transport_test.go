@@ -67,7 +67,7 @@ type credentials struct {
 	hostKey         string // the host's private key file
 }
 
-func newKey(t *testing.T, file string) ssh.Signer {
+func newKey(t testing.TB, file string) ssh.Signer {
 	t.Helper()
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -87,7 +87,7 @@ func newKey(t *testing.T, file string) ssh.Signer {
 	return signer
 }
 
-func newCredentials(t *testing.T) credentials {
+func newCredentials(t testing.TB) credentials {
 	dir := t.TempDir()
 	c := credentials{key: filepath.Join(dir, "key"), hostKey: filepath.Join(dir, "hostkey"), knownHosts: filepath.Join(dir, "known_hosts")}
 	c.user = newKey(t, c.key).PublicKey()
@@ -96,7 +96,7 @@ func newCredentials(t *testing.T) credentials {
 }
 
 // know writes the known_hosts file: addr has the host key.
-func (c credentials) know(t *testing.T, addr string, key ssh.PublicKey) {
+func (c credentials) know(t testing.TB, addr string, key ssh.PublicKey) {
 	t.Helper()
 	line := knownhosts.Line([]string{addr}, key) + "\n"
 	if err := os.WriteFile(c.knownHosts, []byte(line), 0o600); err != nil {
@@ -105,7 +105,7 @@ func (c credentials) know(t *testing.T, addr string, key ssh.PublicKey) {
 }
 
 // options dial addr with these credentials and patience for a slow test machine.
-func (c credentials) options(t *testing.T, addr string) SSHOptions {
+func (c credentials) options(t testing.TB, addr string) SSHOptions {
 	t.Helper()
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -121,7 +121,7 @@ func (c credentials) options(t *testing.T, addr string) SSHOptions {
 	return o
 }
 
-func open(t *testing.T, o SSHOptions) *SSH {
+func open(t testing.TB, o SSHOptions) *SSH {
 	t.Helper()
 	s, err := NewSSH(o)
 	if err != nil {
