@@ -184,8 +184,17 @@ func (in *Incoming) MissingDirs() ([]release.Sum, error) {
 	if in.done {
 		return nil, nil
 	}
-	_, missing, err := in.reach()
-	return missing, err
+	for {
+		whole := in.s.packs.whole()
+		_, missing, err := in.reach()
+		if err != nil || len(missing) > 0 {
+			return missing, err
+		}
+		// What seemed to be here is read now: an object may turn out to be damaged, and its whole pack with it.
+		if in.prepare() == nil || whole == in.s.packs.whole() {
+			return nil, nil // Wants tells of any error
+		}
+	}
 }
 
 // reach returns the release's directory objects that are here but not in the store, and those that are nowhere.

@@ -48,9 +48,18 @@ func (s *Store) snapshot(ctx context.Context, src string, o SnapshotOptions) (re
 		return none, err
 	}
 	defer d.close()
+	whole := s.packs.whole()
+	r, err := s.once(ctx, d, src, o)
+	if err != nil && whole && !s.packs.whole() {
+		return s.once(ctx, d, src, o) // directory objects turned out to be damaged: now they are made anew
+	}
+	return r, err
+}
+
+func (s *Store) once(ctx context.Context, d *dir, src string, o SnapshotOptions) (release.Release, error) {
 	sc, id, err := s.look(ctx, d, src, o)
 	if err != nil {
-		return none, err
+		return release.Release{}, err
 	}
 	// The index is a cache: the release is made while it is written, and does not need it.
 	saved := make(chan error, 1)
