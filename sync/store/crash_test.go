@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"scap/sync/release"
 )
@@ -51,9 +52,9 @@ func consistent(t testing.TB, s *Store) {
 	names, err := s.releases.names()
 	must(t, err)
 	for _, name := range names {
-		id, err := release.ParseID(name)
-		must(t, err)
-		must(t, s.Verify(ctx, id))
+		if id, err := release.ParseID(name); err == nil {
+			must(t, s.Verify(ctx, id))
+		}
 	}
 	if _, err := s.Current(); err != nil {
 		t.Error(err)
@@ -271,4 +272,54 @@ func TestCrashWhileAdopting(t *testing.T) {
 			t.Errorf("%v, %v", all, err)
 		}
 	})
+}
+
+func TestCrashWhileTakingASnapshot(t *testing.T) {
+	for _, spare := range []bool{false, true} {
+		t.Run(fmt.Sprintf("spare %v", spare), func(t *testing.T) {
+			act := func(s *Store, dir string) error {
+				_, err := s.Snapshot(context.Background(), filepath.Join(dir, "two"), SnapshotOptions{Message: "two"})
+				return err
+			}
+			everyCrash(t, world(spare), act, func(t testing.TB, s *Store, dir string) {
+				r := named(t, s, "two")
+				if diff := cmp.Diff(read(t, filepath.Join(dir, "two")), read(t, s.Path(r.ID))); diff != "" {
+					t.Error(diff)
+				}
+			})
+		})
+	}
+}
+
+// TestCrashBetweenTheRenames is TestCrashWhileAdopting where two names cannot be exchanged in one step.
+func TestCrashBetweenTheRenames(t *testing.T) {
+	dir := fastDir(t)
+	write(t, filepath.Join(dir, "served"), treeOne)
+	dead := false
+	s, err := OpenRefusing(filepath.Join(dir, "root"), func(op, name string) error {
+		switch {
+		case op == "swap":
+			return unix.EINVAL
+		case dead || op == "rename" && name == ".served.scap-adopt":
+			dead = true
+			return errCrash
+		}
+		return nil
+	})
+	must(t, err)
+	if _, err := s.Adopt(context.Background(), filepath.Join(dir, "served"), SnapshotOptions{}); !errors.Is(err, errCrash) {
+		t.Fatal(err)
+	}
+	must(t, s.Close())
+	if _, err := os.Lstat(filepath.Join(dir, "served")); !missing(err) {
+		t.Fatalf("something is served: %v", err)
+	}
+	s, err = Open(filepath.Join(dir, "root"))
+	must(t, err)
+	defer s.Close()
+	_, err = s.Adopt(context.Background(), filepath.Join(dir, "served"), SnapshotOptions{})
+	must(t, err)
+	if diff := cmp.Diff(treeOne["a/two.php"], read(t, filepath.Join(dir, "served")+"/")["a/two.php"]); diff != "" {
+		t.Error(diff)
+	}
 }

@@ -63,8 +63,12 @@ func openWith(root string, f *fault) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	if err := os.MkdirAll(root, 0o755); err != nil {
-		return nil, fmt.Errorf("open store %s: %w", root, err)
+	if _, err := os.Lstat(root); missing(err) {
+		// What executes a release may be another user, whatever the umask of this one.
+		err = errors.Join(os.MkdirAll(root, 0o755), os.Chmod(root, 0o755))
+		if err != nil {
+			return nil, fmt.Errorf("open store %s: %w", root, err)
+		}
 	}
 	s := &Store{path: root, fault: f}
 	if s.root, err = openDir(root, f); err != nil {
