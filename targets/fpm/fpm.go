@@ -45,5 +45,7 @@ func (r *Runtime) State(ctx context.Context) (release.Proof, error) {
 	if err := r.writeProbe(); err != nil {
 		return release.Proof{}, err
 	}
-	return r.prove(ctx), nil
+	proof := r.prove(ctx)
+	proof.Nonce = r.nonce(proof)
+	return proof, nil
 }

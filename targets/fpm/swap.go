@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"scap/sync/release"
 )
 
 // swap remembers by the kernel's clock when the link was swapped, so that a worker's age can be compared with it to the
@@ -16,6 +18,9 @@ type swap struct {
 	Link int64  `json:"link"` // the link's own time of change, in nanoseconds
 	Tick uint64 `json:"tick"` // clock ticks after boot right after the swap
 	Boot string `json:"boot"`
+	// Nonce is what the runtime that was proven after the swap wrote into its log, and Started when it began.
+	Nonce   string    `json:"nonce,omitempty"`
+	Started time.Time `json:"started,omitzero"`
 }
 
 // bootTick is the present time in the unit of a process' start: USER_HZ is 100 wherever Linux runs php-fpm.
@@ -40,7 +45,28 @@ func (r *Runtime) noteSwap() {
 	if err != nil {
 		return
 	}
-	b, err := json.Marshal(swap{Link: r.link.swapped().UnixNano(), Tick: tick, Boot: bootID()})
+	r.writeSwap(swap{Link: r.link.swapped().UnixNano(), Tick: tick, Boot: bootID()})
+}
+
+// noteNonce adds to the recorded swap what the runtime that began at started wrote into its log.
+func (r *Runtime) noteNonce(nonce string, started time.Time) {
+	if s, ok := r.lastSwap(); ok {
+		s.Nonce, s.Started = nonce, started
+		r.writeSwap(s)
+	}
+}
+
+// nonce returns what the runtime that proof is of wrote into its log after its switch; nothing for one that was started
+// since by somebody else.
+func (r *Runtime) nonce(proof release.Proof) string {
+	if s, ok := r.lastSwap(); ok && !proof.Release.IsZero() && s.Started.Equal(proof.Started) {
+		return s.Nonce
+	}
+	return ""
+}
+
+func (r *Runtime) writeSwap(s swap) {
+	b, err := json.Marshal(s)
 	if err != nil {
 		return
 	}

@@ -182,6 +182,7 @@ func (r *Runtime) confirm(ctx context.Context, to release.ID, before []standing)
 			return proof, fmt.Errorf("write a nonce into the log of %s: %w", i.Name, err)
 		}
 	}
+	r.noteNonce(proof.Nonce, proof.Started)
 	return proof, nil
 }
 

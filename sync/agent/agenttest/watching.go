@@ -92,6 +92,11 @@ func writesNonce(ctx context.Context, t *testing.T, r Rig) {
 	if err != nil || !strings.Contains(log, proof.Nonce) {
 		t.Errorf("nonce %s is not in the runtime's error log (%v): %s", proof.Nonce, err, log)
 	}
+	// The gate asks later, and through another agent: the runtime itself must know what it wrote.
+	later, err := r.Runtime.State(ctx)
+	if err != nil || later.Nonce != proof.Nonce {
+		t.Errorf("asked afresh: nonce %q, %v; it wrote %q", later.Nonce, err, proof.Nonce)
+	}
 	again, _, err := r.switchTo(ctx, r.B, r.A)
 	if err != nil || again.Nonce == proof.Nonce {
 		t.Errorf("second switch: nonce %q, %v", again.Nonce, err)
