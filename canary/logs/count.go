@@ -133,7 +133,7 @@ func (n *count) line(s *source, line []byte) {
 	if form != telling || e.at.Before(n.q.Since) {
 		return
 	}
-	if e.served {
+	if e.web {
 		n.lines++
 	}
 	if n.c.own(e) || n.elsewhere(e) {

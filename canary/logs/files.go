@@ -16,7 +16,7 @@ type Kind string
 
 // The kinds.
 const (
-	AccessJSON Kind = "access-json" // an access log of JSON lines: time, status, uri, request_id, http_user_agent, release
+	AccessJSON Kind = "access-json" // an access log of JSON lines: msec or time, status, uri, reqId, agent, upstream, release; other usual names will do
 	Access     Kind = "access"      // the combined format of nginx and Apache
 	MediaWiki  Kind = "mediawiki"   // JSON lines of MediaWiki, or its plain debug log
 	PHP        Kind = "php"         // php's error log or php-fpm's own

@@ -4,7 +4,7 @@
 //
 // What counts as a user's request: a line of an access log, unless its user agent begins with "scap/" (warm-up, proof
 // and probes of this tool) or its path is listed as Own (health checks of balancers must be: they would otherwise stand
-// in for traffic). It belongs to the new runtime when it ended at Since or later and, if the line carries a release, when
+// in for traffic), or the line says that no upstream was asked. It belongs to the new runtime when it ended at Since or later and, if the line carries a release, when
 // that is the release asked for. Web servers cut times to the second, so the first second's requests may be left out;
 // none is ever added.
 //

@@ -14,7 +14,8 @@ import (
 type event struct {
 	at      time.Time
 	id      string // request id; "" when the line has none
-	served  bool   // the end of a request
+	web     bool   // a line of an access log: the end of a request
+	served  bool   // by the runtime, not by the web server alone
 	fails   bool
 	print   string // fingerprint, when it fails
 	uri     string
@@ -135,7 +136,7 @@ func parseAccessJSON(line []byte) (event, form) {
 	if !ok {
 		return event{}, foreign
 	}
-	at, ok := parseTime(o.text("time", "@timestamp", "time_iso8601", "timestamp", "msec", "time_local"))
+	at, ok := parseTime(o.text("msec", "time", "@timestamp", "time_iso8601", "timestamp", "time_local"))
 	status, err := strconv.Atoi(o.text("status"))
 	if !ok || err != nil {
 		return event{}, foreign
@@ -148,11 +149,16 @@ func parseAccessJSON(line []byte) (event, form) {
 	e.id = requestID(o.text("request_id", "reqId", "x_request_id", "id"))
 	e.agent = o.text("http_user_agent", "user_agent", "agent", "ua")
 	e.release = o.text("release")
+	for _, name := range []string{"upstream", "upstream_addr", "upstream_status", "upstream_response_time"} {
+		if v := o.text(name); v == "-" || v == "" && o[name] != nil {
+			e.served = false // a file or a redirect of the web server's own
+		}
+	}
 	return e, telling
 }
 
 func access(at time.Time, status int, uri string) event {
-	e := event{at: at, served: true, uri: uri}
+	e := event{at: at, web: true, served: true, uri: uri}
 	if status >= 500 {
 		e.fails, e.print = true, fmt.Sprintf("HTTP %d", status)
 	}

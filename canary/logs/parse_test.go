@@ -22,12 +22,23 @@ func TestParse(t *testing.T) {
 		"json access": {
 			parseAccessJSON, `{"time":"2023-01-17T18:31:02+00:00","request_id":"abc","status":200,"uri":"/wiki/A","http_user_agent":"x"}`,
 			telling,
-			event{at: at, id: "abc", served: true, uri: "/wiki/A", agent: "x"},
+			event{at: at, id: "abc", web: true, served: true, uri: "/wiki/A", agent: "x"},
 		},
 		"json access, msec and status as text": {
 			parseAccessJSON, `{"msec":"1673980262.000","request_id":"abc","status":"502","request":"GET /w/x?a HTTP/1.1","release":"r"}`,
 			telling,
-			event{at: at, id: "abc", served: true, uri: "/w/x?a", fails: true, print: "HTTP 502", release: "r"},
+			event{at: at, id: "abc", web: true, served: true, uri: "/w/x?a", fails: true, print: "HTTP 502", release: "r"},
+		},
+		"json access of a whole nginx": {
+			parseAccessJSON, `{"time":"2023-01-17T18:31:02+00:00","msec":"1673980262.250","reqId":"abc","status":200,"host":"w","method":"GET",` +
+				`"uri":"/w/x","took":"0.031","upstream":"0.030","agent":"scap/warm","server":"mw1"}`,
+			telling,
+			event{at: at.Add(250 * time.Millisecond), id: "abc", web: true, served: true, uri: "/w/x", agent: "scap/warm"},
+		},
+		"json access of a static file": {
+			parseAccessJSON, `{"time":"2023-01-17T18:31:02+00:00","status":302,"uri":"/","upstream":""}`,
+			telling,
+			event{at: at, web: true, uri: "/"},
 		},
 		"json access without a time": {parseAccessJSON, `{"status":200}`, foreign, event{}},
 		"json access, not json":      {parseAccessJSON, `127.0.0.1 - -`, foreign, event{}},
@@ -36,17 +47,17 @@ func TestParse(t *testing.T) {
 		"combined": {
 			parseCombined, `10.0.0.1 - - [17/Jan/2023:19:31:02 +0100] "GET /wiki/A HTTP/1.1" 503 12 "http://r/" "Mozilla/5.0 (X)"`,
 			telling,
-			event{at: at, served: true, uri: "/wiki/A", fails: true, print: "HTTP 503", agent: "Mozilla/5.0 (X)"},
+			event{at: at, web: true, served: true, uri: "/wiki/A", fails: true, print: "HTTP 503", agent: "Mozilla/5.0 (X)"},
 		},
 		"combined with a request id, and a quote in the URI": {
 			parseCombined, `::1 - bob [17/Jan/2023:18:31:02 +0000] "GET /\"x HTTP/1.1" 200 12 "-" "ua" "0123456789abcdef0123456789abcdef"`,
 			telling,
-			event{at: at, id: "0123456789abcdef0123456789abcdef", served: true, uri: `/\"x`, agent: "ua"},
+			event{at: at, id: "0123456789abcdef0123456789abcdef", web: true, served: true, uri: `/\"x`, agent: "ua"},
 		},
 		"combined, a broken request line": {
 			parseCombined, `10.0.0.1 - - [17/Jan/2023:18:31:02 +0000] "\x16\x03" 400 0 "-" "-"`,
 			telling,
-			event{at: at, served: true, uri: `\x16\x03`, agent: "-"},
+			event{at: at, web: true, served: true, uri: `\x16\x03`, agent: "-"},
 		},
 		"combined, torn": {parseCombined, `10.0.0.1 - - [17/Jan/2023:18:31:02 +0000] "GET /wi`, foreign, event{}},
 		"mediawiki exception": {
@@ -148,7 +159,7 @@ func FuzzParse(f *testing.F) {
 			if e.fails && (form != telling || e.print == "" || len(e.print) > 3*maxText || strings.ContainsAny(e.print, "\n\x1b\x00")) {
 				t.Errorf("fingerprint %q of %q", e.print, line)
 			}
-			if e.fails && e.served && !strings.HasPrefix(e.print, "HTTP 5") && !strings.HasPrefix(e.print, "HTTP ") {
+			if e.fails && e.web && !strings.HasPrefix(e.print, "HTTP 5") && !strings.HasPrefix(e.print, "HTTP ") {
 				t.Errorf("fingerprint %q", e.print)
 			}
 		}
