@@ -70,11 +70,11 @@ func (n *count) close() {
 	}
 }
 
-// read reads on in every source and sums up. One that cannot be read is a problem of the page, so that the others' counts
+// read reads on in every source, most bytes in all or a little more, and sums up. One that cannot be read is a problem of the page, so that the others' counts
 // are still seen.
-func (n *count) read(ctx context.Context) (Page, error) {
+func (n *count) read(ctx context.Context, most int64) (Page, error) {
 	var p Page
-	budget := int64(pageBytes) / int64(max(1, len(n.sources)))
+	budget := most / int64(max(1, len(n.sources)))
 	for _, s := range n.sources {
 		if ctx.Err() != nil {
 			return Page{}, context.Cause(ctx)

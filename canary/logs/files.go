@@ -63,15 +63,16 @@ func (c Config) Check() error {
 }
 
 const (
-	pageBytes = 32 << 20 // read for one Page at most
-	maxOpen   = 4        // questions followed at once
+	pageBytes = 32 << 20
+	maxOpen   = 4 // questions followed at once
 )
 
 // Files answers queries from a host's own log files. Reading is incremental: the same question again costs only what was
 // written since. It may be used by several goroutines.
 type Files struct {
-	c  Config
-	mu sync.Mutex
+	c    Config
+	page int64 // bytes read for one Page at most
+	mu   sync.Mutex
 	// open holds what was read for a query so far, the most recently asked last.
 	open []*count
 }
@@ -81,7 +82,7 @@ func New(c Config) (*Files, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
-	return &Files{c: c}, nil
+	return &Files{c: c, page: pageBytes}, nil
 }
 
 // Close lets go of all files.
@@ -122,7 +123,7 @@ func (f *Files) Read(ctx context.Context, q Query) (Page, error) {
 		return Page{}, context.Cause(ctx)
 	}
 	c := f.of(q)
-	return c.read(ctx)
+	return c.read(ctx, f.page)
 }
 
 // minNonce keeps a nonce from being found by chance.
@@ -147,7 +148,7 @@ func (f *Files) of(q Query) *count {
 
 // own reports whether an access log's line is not a user's.
 func (c Config) own(e event) bool {
-	if strings.HasPrefix(e.agent, "scap/") {
+	if strings.HasPrefix(e.agent, "scap/") || strings.HasPrefix(e.agent, "scap-agent") {
 		return true
 	}
 	p, _, _ := strings.Cut(e.uri, "?")

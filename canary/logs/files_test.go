@@ -93,6 +93,7 @@ func TestFilesCountsDistinctRequests(t *testing.T) {
 	h.write("access", req(-1, 500, "old")+ // ended before the restart
 		req(0, 200, "a")+req(1, 500, "b")+req(2, 502, "c")+
 		req(3, 500, "d", `,"http_user_agent":"scap/1.0 probe"`)+
+		req(3, 500, "d2", `,"agent":"scap-agent (warm-up)"`)+
 		req(3, 200, "e", `,"release":"`+strings.Repeat("a", 64)+`"`)+ // a straggler of the old runtime
 		req(3, 500, "f", `,"release":"`+strings.Repeat("a", 64)+`"`)+
 		req(3, 200, "g", `,"release":"`+strings.Repeat("b", 12)+`"`)+
@@ -102,7 +103,7 @@ func TestFilesCountsDistinctRequests(t *testing.T) {
 	h.write("php", "[17-Jan-2023 18:31:03 UTC] scap-nonce-1\n"+
 		"[17-Jan-2023 18:31:04 UTC] PHP Fatal error:  Uncaught TypeError: x in /srv/Hook.php:12\nStack trace:\n#0 {main}\n")
 	p := h.want(4, 3) // a, b, c, g were served; b, c, z failed, and the php fatal error is one of them
-	if !p.Nonce || p.Lines != 9 || p.Behind != 0 || len(p.Problems) != 0 || !p.Newest.Equal(at.Add(4*time.Second)) {
+	if !p.Nonce || p.Lines != 10 || p.Behind != 0 || len(p.Problems) != 0 || !p.Newest.Equal(at.Add(4*time.Second)) {
 		t.Errorf("page %+v", p)
 	}
 	if len(p.Top) != 2 || p.Top[0].Text != "TypeError in Hook.php:12" || p.Top[0].Count != 3 || p.Top[1].Text != "HTTP 502" {
@@ -238,8 +239,8 @@ func TestFilesTruncation(t *testing.T) {
 func TestFilesBeginsNearTheRestart(t *testing.T) {
 	h := newHost(t)
 	var b bytes.Buffer
-	for i := range 60_000 { // about 6 MB of older lines
-		fmt.Fprint(&b, req(i/100-700, 500, fmt.Sprint("o", i)))
+	for i := range 30_000 { // about 3 MB of older lines
+		fmt.Fprint(&b, req(i/100-400, 500, fmt.Sprint("o", i)))
 	}
 	h.write("access", b.String()+reqs(0, 10))
 	h.want(10, 0)
@@ -252,7 +253,8 @@ func TestFilesBeginsNearTheRestart(t *testing.T) {
 func TestFilesPages(t *testing.T) {
 	h := newHost(t)
 	line := req(1, 200, strings.Repeat("x", 100))
-	n := int64(2*pageBytes/3/len(line)) + 1000
+	h.f.page = 3 << 20
+	n := 2*(h.f.page/3)/int64(len(line)) + 1000
 	h.write("access", strings.Repeat(line, int(n)))
 	p := h.read()
 	if p.Behind == 0 || p.Requests == 0 || p.Requests >= n {

@@ -2,11 +2,11 @@
 // and MediaWiki's own log files and counts distinct failing requests since the proven restart; on the deploy host, Gate
 // asks every canary for these counts and rules.
 //
-// What counts as a user's request: a line of an access log, unless its user agent begins with "scap/" (warm-up, proof
-// and probes of this tool) or its path is listed as Own (health checks of balancers must be: they would otherwise stand
-// in for traffic), or the line says that no upstream was asked. It belongs to the new runtime when it ended at Since or later and, if the line carries a release, when
-// that is the release asked for. Web servers cut times to the second, so the first second's requests may be left out;
-// none is ever added.
+// What counts as a user's request: a line of an access log, unless its user agent begins with "scap/" or "scap-agent"
+// (probes and warm-up of this tool), its path is listed as Own (health checks of balancers must be: they would otherwise
+// stand in for traffic), or it says that no upstream was asked. It belongs to the new runtime when it ended at Since or
+// later and, if the line carries a release, when that is the release asked for. Web servers cut times to the second, so
+// the first second's requests may be left out; none is ever added.
 //
 // What counts as failing: an answer of 500 and above, an uncaught exception or fatal error in MediaWiki's log, a fatal
 // error or a killed child in php's. Lines with one request id are one failing request. Lines without any cannot be told

@@ -14,12 +14,22 @@ import (
 // the deploy came. It survives the deploy, so a resumed one knows as well that it must not repool the host.
 const foundOut = " (found it out of the pool)"
 
-// kept is the error of a switch that was refused before anything changed: the host serves what it served.
-type kept struct{ err error }
+// kept is the error of a switch that was refused before anything changed. It is ErrReturned when the host had proven
+// the old release before.
+type kept struct {
+	err error
+	old bool
+}
 
 func (k kept) Error() string        { return k.err.Error() + "; nothing was changed" }
 func (k kept) Unwrap() error        { return k.err }
-func (k kept) Is(target error) bool { return target == targets.ErrReturned }
+func (k kept) Is(target error) bool { return k.old && target == targets.ErrReturned }
+
+// kept returns err, and that nothing has changed because of it.
+func (j *job) kept(err error) error {
+	on, ok := proves(j.before)
+	return kept{err, ok && on == j.s.From}
+}
 
 // job is one pool transaction.
 type job struct {
@@ -88,7 +98,7 @@ func (j *job) look() error {
 	}
 	switch st.Pooled {
 	case targets.PoolUnknown, targets.PoolMixed:
-		return kept{fmt.Errorf("activate %s on %s: %s", j.s.To.Short(), j.Name(), strings.Join(st.Problems, "; "))}
+		return j.kept(fmt.Errorf("activate %s on %s: %s", j.s.To.Short(), j.Name(), strings.Join(st.Problems, "; ")))
 	case targets.PoolOut:
 		j.alien = true
 	}

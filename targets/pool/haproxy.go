@@ -183,8 +183,8 @@ func (h *HAProxy) rows(ctx context.Context, host string) ([]row, error) {
 		if err := r.readState(states); err != nil {
 			return nil, err
 		}
-		const servers, all = 4, -1 // the kind of rows and the server ids that "show stat" shall answer with
-		stat, err := h.command(ctx, fmt.Sprintf("show stat %s %d %d", backend, servers, all))
+		const servers = 4 // the kind of rows that "show stat" shall answer with
+		stat, err := h.command(ctx, fmt.Sprintf("show stat %s %d %d", backend, servers, r.id))
 		if err != nil {
 			return nil, err
 		}

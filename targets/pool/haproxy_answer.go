@@ -12,6 +12,7 @@ import (
 // row is one server as HAProxy describes it.
 type row struct {
 	backend, server string
+	id              uint64 // srv_id
 
 	running bool   // srv_op_state
 	admin   uint64 // srv_admin_state, a set of bits
@@ -83,13 +84,15 @@ func (r *row) readState(answer string) error {
 		if get("be_name") != r.backend || get("srv_name") != r.server {
 			continue
 		}
+		id, err0 := strconv.ParseUint(get("srv_id"), 10, 32)
 		op, err1 := strconv.ParseUint(get("srv_op_state"), 10, 32)
 		admin, err2 := strconv.ParseUint(get("srv_admin_state"), 10, 32)
 		weight, err3 := strconv.ParseUint(get("srv_uweight"), 10, 32)
 		check, err4 := strconv.ParseUint(get("srv_check_result"), 10, 32)
-		if err := errors.Join(err1, err2, err3, err4); err != nil {
+		if err := errors.Join(err0, err1, err2, err3, err4); err != nil {
 			return fmt.Errorf("read the state of %s/%s: %w", r.backend, r.server, err)
 		}
+		r.id = id
 		r.running, r.admin, r.weight, r.failed = op == opRunning, admin, weight, check == checkFailed
 		return nil
 	}

@@ -276,6 +276,29 @@ func TestRealHAProxyWaitsForTheLastRequest(t *testing.T) {
 	http.DefaultClient.CloseIdleConnections()
 }
 
+// Two haproxies share a port by SO_REUSEPORT: each is a balancer of its own.
+func TestRealHAProxyTwice(t *testing.T) {
+	w := newWorld()
+	h := newWebHost(w)
+	defer h.Close()
+	other := newWebHost(newWorld())
+	defer other.Close()
+	port := freePort(t)
+	one, _ := startHAProxy(t, "lb1", port, addr(h), "mw2="+other.Listener.Addr().String())
+	two, _ := startHAProxy(t, "lb2", port, addr(h), "mw2="+other.Listener.Addr().String())
+	target := New(h, []Balancer{one, two}, Options{Window: 200 * time.Millisecond, Poll: 20 * time.Millisecond})
+	stop := load(port, 4)
+	until(t, "load", func() bool { return h.outside.Load() > 20 })
+	err := target.Activate(t.Context(), toB())
+	good, bad := stop()
+	if err != nil || bad != 0 || h.hit.Load() != 0 {
+		t.Errorf("%v; %d of %d requests lost, %d came while it switched", err, bad, good+bad, h.hit.Load())
+	}
+	if st, err := target.State(t.Context()); err != nil || st.Pooled != targets.PoolIn || !st.Serving {
+		t.Errorf("after: %+v, %v", st, err)
+	}
+}
+
 // Two haproxies share a port by SO_REUSEPORT and only one is configured here: the host itself must notice.
 func TestRealHAProxyThatNobodyNamed(t *testing.T) {
 	w := newWorld()

@@ -26,8 +26,8 @@ const states = `1
 
 // shuffled has other columns in another order: only the names count.
 const shuffled = `1
-# srv_uweight srv_check_result new_column srv_name srv_admin_state be_name srv_op_state
-1 3 x mw1 1 app 2
+# srv_uweight srv_check_result new_column srv_name srv_admin_state be_name srv_op_state srv_id
+1 3 x mw1 1 app 2 9
 `
 
 const stats = `# pxname,svname,qcur,qmax,scur,smax,status,weight,check_status,last_chk,
@@ -194,7 +194,7 @@ func TestHAProxyRefusals(t *testing.T) {
 }
 
 func TestHAProxyQueueIsNotIdle(t *testing.T) {
-	dial, _ := scripted(t, map[string]string{"show servers state app": states, "show stat app 4 -1": stats})
+	dial, _ := scripted(t, map[string]string{"show servers state app": states, "show stat app 4 1": stats, "show stat app 4 2": stats, "show stat app 4 4": stats})
 	h, err := NewHAProxy("lb", dial, "app/{host}")
 	if err != nil {
 		t.Fatal(err)

@@ -48,7 +48,7 @@ func (j *job) undo(ctx context.Context, cause error) error {
 	if err := j.comeBack(ctx); err != nil {
 		return j.stayOut(ctx, fmt.Errorf("%w; and to undo that: %w", cause, err))
 	}
-	return kept{cause}
+	return j.kept(cause)
 }
 
 // mark writes into the host's journal whether it is out, and makes its health check say the same.
