@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"scap/phases"
-	"scap/phases/journal"
 )
 
 func newAdoptCommand(a *app) *cobra.Command {
@@ -32,7 +30,7 @@ func (a *app) runAdopt(ctx context.Context, names []string) error {
 		return err
 	}
 	defer d.close()
-	if err := d.connect(fleetOptions{}); err != nil {
+	if err := d.connect(false); err != nil {
 		return err
 	}
 	asked := map[string]bool{}
@@ -47,7 +45,7 @@ func (a *app) runAdopt(ctx context.Context, names []string) error {
 	for _, s := range seen {
 		token = max(token, s.State.Intent.Token)
 	}
-	owner := journal.NewDeploy(time.Now(), who())
+	owner := phases.RepairOwner(who())
 	var errs []error
 	for _, s := range seen {
 		if len(asked) == 0 || asked[s.Name()] {

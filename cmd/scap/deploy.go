@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/term"
 
+	"scap/canary/probe"
 	"scap/cmd/internal/config"
 	"scap/cmd/internal/ui"
 	"scap/phases"
@@ -27,6 +28,7 @@ type deploy struct {
 	lock    *lease.Lease
 	store   *store.Store
 	fleet   *fleet
+	probes  map[string]*probe.Set // by host: those of its phase
 	journal *journal.Writer
 	view    ui.View
 	before  []journal.Record // done before the Runner begins
@@ -89,14 +91,12 @@ func (d *deploy) finished() error {
 	return nil
 }
 
-// connect opens the fleet.
-func (d *deploy) connect(o fleetOptions) (err error) {
-	if o.checks == nil {
-		if o.checks, err = d.hostChecks(); err != nil {
-			return err
-		}
+// connect opens the fleet. Every host must pass the probes of its phase before it is repooled.
+func (d *deploy) connect(emergency bool) (err error) {
+	if d.probes, err = readProbes(d.conf); err != nil {
+		return err
 	}
-	d.fleet, err = openFleet(d.conf, d.store, o)
+	d.fleet, err = openFleet(d.conf, d.store, fleetOptions{emergency: emergency, checks: d.check})
 	return err
 }
 

@@ -29,7 +29,7 @@ type fleet struct {
 // fleetOptions change how hosts are switched in this run.
 type fleetOptions struct {
 	emergency bool
-	checks    func(group string) func(ctx context.Context, host string) error // before a host of group is repooled; nil: none
+	checks    func(ctx context.Context, host string) error // before a host is repooled; nil: none
 }
 
 // openFleet builds the targets; src is where releases are sent from.
@@ -87,10 +87,7 @@ func (f *fleet) add(h config.Host, d *dialler, src push.Source, balancers map[st
 	opt := pool.Options{
 		Reload: g.Strategy == config.Reload, Emergency: o.emergency,
 		Window: g.Limits.QuietWindow, QuietLimit: g.Limits.QuietTimeout, HealthLimit: g.Limits.Healthy,
-		SwitchLimit: host.SwitchWait,
-	}
-	if o.checks != nil {
-		opt.Checks = o.checks(h.Group)
+		SwitchLimit: host.SwitchWait, Checks: o.checks,
 	}
 	f.targets[h.Name] = pool.New(host, behind, opt)
 	return nil

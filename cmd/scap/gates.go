@@ -8,6 +8,7 @@ import (
 	"scap/canary/logs"
 	"scap/canary/probe"
 	"scap/cmd/internal/config"
+	"scap/targets"
 )
 
 // gate builds what judges a phase: the probes, and the logs that its hosts keep. control are hosts that still run the
@@ -72,10 +73,10 @@ func (f *fleet) readLogs(ctx context.Context, host string, q logs.Query) (logs.P
 	return p, h.Ask(ctx, "logs", q, &p)
 }
 
-// hostChecks returns what a host must pass after its switch and before it is repooled: the probes of its phase.
-func (d *deploy) hostChecks() (func(group string) func(ctx context.Context, host string) error, error) {
-	sets := map[string]*probe.Set{} // by host
-	for _, ph := range d.conf.Phases {
+// readProbes reads the probes of every host's phase.
+func readProbes(c *config.Config) (map[string]*probe.Set, error) {
+	sets := map[string]*probe.Set{}
+	for _, ph := range c.Phases {
 		if ph.Gate == nil || ph.Gate.Probes == "" {
 			continue
 		}
@@ -87,16 +88,38 @@ func (d *deploy) hostChecks() (func(group string) func(ctx context.Context, host
 			sets[h.Name] = set
 		}
 	}
-	check := func(ctx context.Context, host string) error {
-		set := sets[host]
-		if set == nil {
-			return nil
-		}
-		report, err := d.fleet.askProbe(ctx, host, set.Question(d.fleet.web(host)))
-		if err != nil {
-			return err
-		}
-		return report.Err()
+	return sets, nil
+}
+
+// check is what a host must pass after its switch and before it is repooled.
+func (d *deploy) check(ctx context.Context, host string) error {
+	set := d.probes[host]
+	if set == nil {
+		return nil
 	}
-	return func(string) func(context.Context, string) error { return check }, nil
+	report, err := d.fleet.askProbe(ctx, host, set.Question(d.fleet.web(host)))
+	if err != nil {
+		return err
+	}
+	return report.Err()
+}
+
+// well says whether a host in the pool serves well: a health check sees that it answers, the probes that it answers
+// rightly. A fleet that is broken everywhere has no capacity to hold, so its way back goes at full width. Only a wrong
+// answer counts: what could not be asked may serve well, and a whole pool must not go out on a guess.
+func (d *deploy) well(ctx context.Context, t targets.Target) error {
+	set := d.probes[t.Name()]
+	if set == nil {
+		return nil
+	}
+	report, err := d.fleet.askProbe(ctx, t.Name(), set.Question(d.fleet.web(t.Name())))
+	if err != nil {
+		return nil //nolint:nilerr // it was not asked
+	}
+	for _, r := range report.Results {
+		if r.Outcome == probe.Failed {
+			return fmt.Errorf("probe %s", r)
+		}
+	}
+	return nil
 }

@@ -75,7 +75,7 @@ func (a *app) runPlan(ctx context.Context, message string, o planFlags) error {
 		return err
 	}
 	d := &deploy{app: a, conf: conf, store: st}
-	if err := d.connect(fleetOptions{}); err != nil {
+	if err := d.connect(false); err != nil {
 		return err
 	}
 	defer d.fleet.close()

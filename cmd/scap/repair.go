@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -38,7 +37,7 @@ func (a *app) runRepair(ctx context.Context, names []string) error {
 	if err := d.finished(); err != nil {
 		return err
 	}
-	if err := d.connect(fleetOptions{}); err != nil {
+	if err := d.connect(false); err != nil {
 		return err
 	}
 	broken := map[string]bool{}
@@ -95,7 +94,7 @@ func (d *deploy) agreed(seen []phases.Seen, broken map[string]bool) (id release.
 
 // repairAll works on the broken hosts one after the other and reports each.
 func (d *deploy) repairAll(ctx context.Context, seen []phases.Seen, broken map[string]bool, r release.Release, token uint64) error {
-	owner := journal.NewDeploy(time.Now(), who())
+	owner := phases.RepairOwner(who())
 	var errs []error
 	for _, s := range seen {
 		if !broken[s.Name()] {

@@ -44,7 +44,7 @@ func (a *app) runResume(ctx context.Context, fromTargets bool) error {
 		return err
 	}
 	defer d.close()
-	if err := d.connect(fleetOptions{}); err != nil {
+	if err := d.connect(false); err != nil {
 		return err
 	}
 	if fromTargets {
@@ -69,6 +69,7 @@ func (a *app) runResume(ctx context.Context, fromTargets bool) error {
 	if err != nil {
 		return err
 	}
+	p.Attended, p.Well = d.attended(), d.well
 	r := d.runner()
 	ui.Recall(d.view, slices.Values(past))
 	return d.finish(ctx, p, r.Resume(ctx, p, slices.Values(past)))
@@ -77,6 +78,10 @@ func (a *app) runResume(ctx context.Context, fromTargets bool) error {
 // resumeFromTargets takes the fleet back by what the targets themselves remember.
 func (d *deploy) resumeFromTargets(ctx context.Context) error {
 	origin, err := phases.FromTargets(phases.Survey(ctx, d.fleet.all(), surveyLimit))
+	if errors.Is(err, phases.ErrFinished) {
+		fmt.Fprintf(d.stderr, "scap: nothing to resume: %v\n", err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -88,7 +93,7 @@ func (d *deploy) resumeFromTargets(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.From = origin.From
+	p.From, p.Attended, p.Well = origin.From, d.attended(), d.well
 	return d.finish(ctx, p, d.runner().Undo(ctx, p, nil))
 }
 

@@ -98,7 +98,7 @@ func (d *deploy) snapshot(ctx context.Context, message string) (release.Release,
 
 // roll brings r to every target under a journal of its own.
 func (d *deploy) roll(ctx context.Context, r release.Release, o planOptions) error {
-	if err := d.connect(fleetOptions{emergency: o.emergency != ""}); err != nil {
+	if err := d.connect(o.emergency != ""); err != nil {
 		return err
 	}
 	if err := d.create(); err != nil {
@@ -115,6 +115,9 @@ func (d *deploy) roll(ctx context.Context, r release.Release, o planOptions) err
 	p.Keep = keep(past, d.conf.Deploy.KeepReleases, d.conf.Deploy.KeepFor, time.Now())
 	p.Before = d.before
 	p.Attended = d.attended()
+	if o.back {
+		p.Well = d.well
+	}
 	return d.finish(ctx, p, d.runner().Run(ctx, p))
 }
 
