@@ -137,7 +137,7 @@ func (j *job) swap(ctx context.Context, s targets.Switch, act func(context.Conte
 	err := func() error {
 		ctx, cancel := living(ctx, j.o.SwitchLimit)
 		defer cancel()
-		return act(ctx, s)
+		return j.keepOut(ctx, func(ctx context.Context) error { return act(ctx, s) })
 	}()
 	if err == nil || errors.Is(err, targets.ErrReturned) || errors.Is(err, targets.ErrFenced) || errors.Is(err, targets.ErrOut) {
 		return err
@@ -228,7 +228,7 @@ func (j *job) check(ctx context.Context) error {
 	}
 	ctx, cancel := living(ctx, j.o.ChecksLimit)
 	defer cancel()
-	if err := j.o.Checks(ctx, j.Name()); err != nil {
+	if err := j.keepOut(ctx, func(ctx context.Context) error { return j.o.Checks(ctx, j.Name()) }); err != nil {
 		return fmt.Errorf("check %s on %s: %w", j.s.To.Short(), j.Name(), err)
 	}
 	return nil

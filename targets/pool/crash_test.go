@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"scap/sync/release"
 	"scap/targets"
@@ -194,5 +195,55 @@ func TestTwoAtOnce(t *testing.T) {
 			t.Errorf("the first deploy: %v", err)
 		}
 		end{runs: relB, pooled: true}.check(t, w, nil)
+	})
+}
+
+// slowHost takes its time to switch.
+type slowHost struct {
+	fakeHost
+	during func()
+}
+
+func (h *slowHost) Activate(ctx context.Context, s targets.Switch) error {
+	if err := wait(ctx, time.Second); err != nil {
+		return err
+	}
+	h.during()
+	if err := wait(ctx, 4*time.Second); err != nil {
+		return err
+	}
+	return h.fakeHost.Activate(ctx, s)
+}
+
+// A balancer that is reloaded in the middle of a switch has forgotten the drain: it is told again while the switch goes
+// on.
+func TestDrainForgottenInTheSwitch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld("lb1")
+		h := &slowHost{fakeHost: fakeHost{w}}
+		var forgot, told time.Time
+		h.during = func() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.bals[0].drained, forgot = false, time.Now()
+			w.fail["drain@lb1"] = func(int) error { told = time.Now(); return nil }
+		}
+		err := New(h, []Balancer{w.bals[0]}, Options{}).Activate(t.Context(), toB())
+		end{runs: relB, pooled: true, story: "out=true drain@lb1 quiet drain@lb1 activate:b ready@lb1 out=false"}.check(t, w, err)
+		if late := told.Sub(forgot); late > time.Second {
+			t.Errorf("told again after %s", late)
+		}
+	})
+	// The successor of a deploy that lost its lease put the host back: the first one keeps its hands off.
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld("lb1")
+		h := &slowHost{fakeHost: fakeHost{w}}
+		h.during = func() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.bals[0].drained, w.intent = false, release.Intent{Token: 8, Claimer: "deploy-8"}
+		}
+		err := New(h, []Balancer{w.bals[0]}, Options{}).Activate(t.Context(), toB())
+		end{err: []error{targets.ErrFenced}, runs: relA, pooled: true, story: "out=true drain@lb1 quiet activate:b"}.check(t, w, err)
 	})
 }

@@ -35,7 +35,9 @@ func Socket(address string) (Dialer, error) {
 }
 
 // HAProxy is one HAProxy process behind its admin socket (level admin). Several processes, also those that share a port
-// by SO_REUSEPORT, are several Balancers.
+// by SO_REUSEPORT, are several Balancers. A process that is started anew takes every server for healthy until its checks
+// have failed, unless it is told to keep its state (load-server-state-from-file): the drain is given again at once, but a
+// few requests may reach a host that switches.
 type HAProxy struct {
 	name    string
 	dial    Dialer

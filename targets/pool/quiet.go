@@ -85,14 +85,8 @@ func (j *job) idleAt(ctx context.Context, b Balancer) (string, error) {
 		return "", fmt.Errorf("ask balancer %s: %w", b.Name(), err)
 	}
 	if pooled != targets.PoolOut {
-		// It may be the deploy that has claimed the host since which put it back.
-		if st, err := j.host.State(ctx); err != nil {
-			return "", fmt.Errorf("ask %s: %w", j.Name(), err)
-		} else if st.Intent.Token > j.s.Token {
-			return "", fmt.Errorf("%s has token %d of %q: %w", j.Name(), st.Intent.Token, st.Intent.Claimer, targets.ErrFenced)
-		}
-		if err := b.Drain(ctx, j.Name()); err != nil {
-			return "", fmt.Errorf("drain again at balancer %s: %w", b.Name(), err)
+		if err := j.again(ctx, b); err != nil {
+			return "", err
 		}
 		return fmt.Sprintf("balancer %s had put it back (%s)", b.Name(), detail), nil
 	}
@@ -123,4 +117,48 @@ func sayBusy(q release.Quiet) string {
 			q.Outside, q.Window.Round(time.Millisecond), last))
 	}
 	return "the host itself says: " + strings.Join(parts, ", ")
+}
+
+// again drains at a balancer that has the host in, unless it was the deploy that has claimed the host since which put it
+// back.
+func (j *job) again(ctx context.Context, b Balancer) error {
+	st, err := j.host.State(ctx)
+	if err != nil {
+		return fmt.Errorf("ask %s: %w", j.Name(), err)
+	}
+	if st.Intent.Token > j.s.Token {
+		return fmt.Errorf("%s has token %d of %q: %w", j.Name(), st.Intent.Token, st.Intent.Claimer, targets.ErrFenced)
+	}
+	if err := b.Drain(ctx, j.Name()); err != nil {
+		return fmt.Errorf("drain again at balancer %s: %w", b.Name(), err)
+	}
+	return nil
+}
+
+// keepOut runs do while it watches that no balancer forgets its drain: one that is reloaded sends requests until its
+// health check has failed often enough, which may be seconds.
+func (j *job) keepOut(ctx context.Context, do func(context.Context) error) error {
+	if !j.out || len(j.balancers) == 0 {
+		return do(ctx) // it serves while it switches: a reload, or an emergency
+	}
+	watch, stop := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for wait(watch, 2*j.o.Poll) == nil {
+			// What cannot be asked or told now is asked again in a moment; the mark on the host stands meanwhile.
+			_ = j.each(func(b Balancer) error {
+				ctx, cancel := context.WithTimeout(watch, j.o.CallLimit)
+				defer cancel()
+				if pooled, _, err := b.State(ctx, j.Name()); err != nil || pooled == targets.PoolOut {
+					return err
+				}
+				return j.again(ctx, b)
+			})
+		}
+	}()
+	err := do(ctx)
+	stop()
+	<-done
+	return err
 }
