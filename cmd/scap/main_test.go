@@ -40,15 +40,19 @@ func reexecuted() int {
 	return process(a, os.Args[1:])
 }
 
-// death is an instant of a process: behind its nth record, or in the place of its nth outcome, when the act has happened
-// and the journal does not know how it ended.
+// death is an instant of a process: behind its nth record; or in the place of its nth outcome, when the act has happened
+// and the journal does not know how it ended; or, with a moment, when the nth host is in the middle of its switch.
 type death struct {
 	n       int
 	outcome bool
+	moment  string
 }
 
 func (d death) String() string {
-	if d.outcome {
+	switch {
+	case d.moment != "":
+		return fmt.Sprintf("%s:%d", d.moment, d.n)
+	case d.outcome:
 		return fmt.Sprintf("outcome:%d", d.n)
 	}
 	return fmt.Sprintf("record:%d", d.n)

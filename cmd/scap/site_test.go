@@ -96,7 +96,8 @@ func (s *site) command(args ...string) *exec.Cmd {
 	}
 	cmd := exec.Command(self)
 	cmd.Args = append([]string{"scap", "-c", s.conf}, args...)
-	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, dieEnv+"=") }), "USER=deployer")
+	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, dieEnv+"=") }), "USER=deployer",
+		"GORACE=atexit_sleep_ms=0") // the race detector would wait a second at each end
 	return cmd
 }
 
@@ -114,37 +115,48 @@ func (r result) String() string { return fmt.Sprintf("exit code %d\n%s", r.code,
 // scap runs one to its end.
 func (s *site) scap(t *testing.T, args ...string) result {
 	t.Helper()
-	return finish(t, s.command(args...))
-}
-
-// dying runs one that dies at d, unless it ends before.
-func (s *site) dying(t *testing.T, d death, args ...string) result {
-	t.Helper()
-	cmd := s.command(args...)
-	cmd.Env = append(cmd.Env, dieEnv+"="+d.String())
-	return finish(t, cmd)
+	r, err := watched(s.command(args...), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 // patience is much longer than any process here takes; what hangs fails by it.
 const patience = 2 * time.Minute
 
-func finish(t *testing.T, cmd *exec.Cmd) result {
-	t.Helper()
+// watched runs cmd to its end and looks at it all the time.
+func watched(cmd *exec.Cmd, look func()) (result, error) {
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+		return result{}, err
 	}
-	late := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
-	err := cmd.Wait()
-	if !late.Stop() {
-		t.Fatalf("%v hangs\n%s", cmd.Args, out.String())
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	if look == nil {
+		tick.Stop()
 	}
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		t.Fatal(err)
+	for {
+		select {
+		case err := <-ended:
+			var exit *exec.ExitError
+			if errors.As(err, &exit) {
+				err = nil
+			}
+			return result{cmd.ProcessState.ExitCode(), out.String()}, err
+		case <-tick.C:
+			look()
+		case <-deadline.C:
+			_ = cmd.Process.Kill()
+			<-ended
+			return result{}, fmt.Errorf("%v hangs\n%s", cmd.Args, out.String())
+		}
 	}
-	return result{cmd.ProcessState.ExitCode(), out.String()}
 }
 
 // want runs scap and insists on its exit code.
