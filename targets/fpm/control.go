@@ -132,24 +132,29 @@ func (r *Runtime) halt(ctx context.Context, all []standing, kill bool) error {
 	}
 	var targets []process
 	var wrong []error
+	told := 0
 	for _, s := range all {
+		targets = append(targets, s.crew.all()...)
+		if !kill {
+			limit = max(limit, s.effective.Timeout)
+		}
 		for _, m := range s.crew.Masters {
 			if err := s.instance.order(ctx, m, polite); err != nil {
 				wrong = append(wrong, err)
+				continue
 			}
+			told++
 		}
 		for _, w := range s.crew.Strays { // nobody tells them: each gets the word itself
 			if err := signal(w, polite); err != nil {
 				wrong = append(wrong, err)
+				continue
 			}
+			told++
 		}
-		if !kill {
-			limit = max(limit, s.effective.Timeout)
-		}
-		targets = append(targets, s.crew.all()...)
 	}
-	if len(wrong) > 0 && len(left(targets)) == len(targets) {
-		return errors.Join(wrong...)
+	if len(wrong) > 0 && told == 0 {
+		return errors.Join(wrong...) // and nothing has changed
 	}
 	rest := awaitGone(ctx, targets, limit+r.conf.Limits.Stop.or(defaultStop))
 	for _, p := range rest {

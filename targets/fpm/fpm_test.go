@@ -126,7 +126,7 @@ func TestQuietCountsWhatItCannotName(t *testing.T) {
 	worker := func(pid int, requests int64, uri string) statusWorker {
 		return statusWorker{PID: pid, Requests: requests, URI: uri, State: "Idle"}
 	}
-	before := status{Start: 1, Accepted: 10, Processes: []statusWorker{worker(1, 5, "/old"), worker(2, 5, "/old")}}
+	before := status{Pool: "www", Start: 1, Accepted: 10, Processes: []statusWorker{worker(1, 5, "/old"), worker(2, 5, "/old")}}
 	const own = "scap=ab"
 	mine := "/status?json&full&" + own
 	for _, c := range []struct {
@@ -135,12 +135,12 @@ func TestQuietCountsWhatItCannotName(t *testing.T) {
 		outside int64
 		uri     string
 	}{
-		{"nothing but the look", status{Start: 1, Accepted: 11, own: own, Processes: []statusWorker{worker(1, 6, mine), worker(2, 5, "/old")}}, 0, ""},
-		{"a user", status{Start: 1, Accepted: 12, own: own, Processes: []statusWorker{worker(1, 6, mine), worker(2, 6, "/wiki/X")}}, 1, "/wiki/X"},
-		{"a health check", status{Start: 1, Accepted: 12, own: own, Processes: []statusWorker{worker(1, 6, mine), worker(2, 6, "/healthz?x")}}, 0, ""},
-		{"another agent", status{Start: 1, Accepted: 12, own: own, Processes: []statusWorker{worker(1, 6, mine), worker(2, 6, "/status?json&full&scap=cd")}}, 0, ""},
-		{"one that nobody saw", status{Start: 1, Accepted: 13, own: own, Processes: []statusWorker{worker(1, 7, mine), worker(2, 6, "/ping")}}, 1, ""},
-		{"a restart in between", status{Start: 2, Accepted: 3, own: own, Processes: []statusWorker{worker(3, 1, mine), worker(4, 2, "/wiki/Y")}}, 2, "/wiki/Y"},
+		{"nothing but the look", status{Pool: "www", Start: 1, Accepted: 11, own: own, Processes: []statusWorker{worker(1, 6, mine), worker(2, 5, "/old")}}, 0, ""},
+		{"a user", status{Pool: "www", Start: 1, Accepted: 12, own: own, Processes: []statusWorker{worker(1, 6, mine), worker(2, 6, "/wiki/X")}}, 1, "/wiki/X"},
+		{"a health check", status{Pool: "www", Start: 1, Accepted: 12, own: own, Processes: []statusWorker{worker(1, 6, mine), worker(2, 6, "/healthz?x")}}, 0, ""},
+		{"another agent", status{Pool: "www", Start: 1, Accepted: 12, own: own, Processes: []statusWorker{worker(1, 6, mine), worker(2, 6, "/status?json&full&scap=cd")}}, 0, ""},
+		{"one that nobody saw", status{Pool: "www", Start: 1, Accepted: 13, own: own, Processes: []statusWorker{worker(1, 7, mine), worker(2, 6, "/ping")}}, 1, ""},
+		{"a restart in between", status{Pool: "www", Start: 2, Accepted: 3, own: own, Processes: []statusWorker{worker(3, 1, mine), worker(4, 2, "/wiki/Y")}}, 2, "/wiki/Y"},
 	} {
 		if outside, uri := r.came(i, before, c.after); outside != c.outside || uri != c.uri {
 			t.Errorf("%s: %d from outside, last %q; want %d, %q", c.name, outside, uri, c.outside, c.uri)

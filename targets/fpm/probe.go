@@ -42,6 +42,7 @@ type facts struct {
 	Settings map[string]string `json:"settings"`
 	INI      string            `json:"ini"`
 	Version  string            `json:"version"`
+	loud     bool              // the nonce came back on the error stream: the pool has no log of its own
 }
 
 // question is what the probe is asked besides what it always answers.
@@ -72,6 +73,7 @@ func (r *Runtime) ask(ctx context.Context, i Instance, q question) (facts, error
 		return facts{}, err
 	}
 	f, err := parseFacts(a)
+	f.loud = q.nonce != "" && strings.Contains(a.Complaint, q.nonce)
 	if err == nil && f.Token != token {
 		err = errors.New("the probe answered another question")
 	}
@@ -120,6 +122,7 @@ func (r *Runtime) writeProbe() error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("write probe script: %w", err)
 	}
+	_ = os.Chmod(dir, 0o755) // whatever the umask: the workers are another user
 	next, err := os.CreateTemp(dir, ".probe-*")
 	if err != nil {
 		return fmt.Errorf("write probe script: %w", err)

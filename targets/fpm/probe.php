@@ -7,6 +7,7 @@ declare(strict_types=1);
 
 $ask = static fn (string $name): string => (string)getenv('SCAP_' . $name);
 $has = static fn (string $name): bool => function_exists($name);
+$begins = static fn (string $text, string $start): bool => strncmp($text, $start, strlen($start)) === 0; // PHP 7.4 has no other
 header('Content-Type: application/json');
 if ($ask('SERVED') === '') {
 	http_response_code(404);
@@ -20,13 +21,13 @@ for ($path = $served; count($hops) < 10; $hops[] = $path) {
 	if ($next === false) {
 		break;
 	}
-	$path = str_starts_with($next, '/') ? $next : dirname($path) . '/' . $next;
+	$path = $begins($next, '/') ? $next : dirname($path) . '/' . $next;
 }
 
 // What this worker remembers of paths that lead through the link, and where it believes them to lead.
 $releases = $ask('RELEASES') . '/';
-$place = static function (string $path) use ($releases): string {
-	return str_starts_with($path, $releases) ? explode('/', substr($path, strlen($releases)), 2)[0] : '';
+$place = static function (string $path) use ($releases, $begins): string {
+	return $begins($path, $releases) ? explode('/', substr($path, strlen($releases)), 2)[0] : '';
 };
 $through = 0;
 $believed = [];
@@ -35,7 +36,7 @@ foreach ($has('realpath_cache_get') ? realpath_cache_get() : [] as $key => $entr
 	$key = (string)$key;
 	foreach ($hops as $i => $hop) {
 		// The last hop is the release itself: a path there goes through no link.
-		if ($i < count($hops) - 1 && ($key === $hop || str_starts_with($key, $hop . '/'))) {
+		if ($i < count($hops) - 1 && ($key === $hop || $begins($key, $hop . '/'))) {
 			$through++;
 			$live = ($entry['expires'] ?? 0) === 0 || $entry['expires'] >= $now;
 			$where = $place((string)$entry['realpath'] . '/');
@@ -70,7 +71,7 @@ if (is_array($status) && ($status['opcache_enabled'] ?? false)) {
 			continue;
 		}
 		foreach ($outside as $dir) {
-			if (str_starts_with($path, $dir . '/')) {
+			if ($begins($path, $dir . '/')) {
 				continue 2;
 			}
 		}

@@ -101,7 +101,7 @@ func (r *Runtime) present(i Instance, c crew, asked error) error {
 	case asked != nil:
 		return asked
 	case len(c.Masters) == 0:
-		return fmt.Errorf("somebody answers on %s, but no master runs with %s%s", i.Listen, i.ConfigFile, stale)
+		return fmt.Errorf("somebody answers on %s, but no master runs with %s, or /proc hides it (hidepid)%s", i.Listen, i.ConfigFile, stale)
 	case stale != "":
 		return errors.New(stale[2:])
 	}

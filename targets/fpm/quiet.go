@@ -2,6 +2,7 @@ package fpm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -19,9 +20,9 @@ func (r *Runtime) Quiet(ctx context.Context, window time.Duration) (release.Quie
 	q := release.Quiet{Window: window}
 	last := make([]status, len(r.conf.Instances))
 	for n, i := range r.conf.Instances {
-		s, err := r.statusOf(ctx, i)
+		s, _, err := r.look(ctx, i)
 		if err != nil {
-			return q, fmt.Errorf("is %s quiet: %w", i.Name, err)
+			return q, err
 		}
 		last[n] = s
 	}
@@ -39,16 +40,16 @@ func (r *Runtime) Quiet(ctx context.Context, window time.Duration) (release.Quie
 		}
 		q.Active = 0
 		for n, i := range r.conf.Instances {
-			s, err := r.statusOf(ctx, i)
+			s, active, err := r.look(ctx, i)
 			if err != nil {
-				return q, fmt.Errorf("is %s quiet: %w", i.Name, err)
+				return q, err
 			}
 			outside, uri := r.came(i, last[n], s)
 			q.Outside += outside
 			if uri != "" {
 				q.Last = uri
 			}
-			q.Active += s.busy()
+			q.Active += active
 			last[n] = s
 		}
 	}
@@ -62,8 +63,29 @@ func (r *Runtime) Quiet(ctx context.Context, window time.Duration) (release.Quie
 	return q, nil
 }
 
+// look takes one look at an instance. One that is down serves nobody, and one that does not answer has all its workers
+// busy: neither is an error, since both must be able to be switched.
+func (r *Runtime) look(ctx context.Context, i Instance) (s status, active int, err error) {
+	s, err = r.statusOf(ctx, i)
+	if err == nil {
+		return s, s.busy(), nil
+	}
+	now, trouble := processes()
+	if ctx.Err() != nil || trouble != nil {
+		return status{}, 0, fmt.Errorf("is %s quiet: %w", i.Name, err)
+	}
+	c := crewOf(now, i.ConfigFile, "")
+	if len(c.Workers) == 0 && !errors.Is(err, errRefused) {
+		return status{}, 0, fmt.Errorf("is %s quiet: %w", i.Name, err)
+	}
+	return status{}, len(c.Workers), nil
+}
+
 // came says how many requests from outside an instance took between two looks, and the URI of one of them.
 func (r *Runtime) came(i Instance, before, after status) (outside int64, uri string) {
+	if after.Pool == "" {
+		return 0, "" // it did not answer
+	}
 	if after.Start != before.Start { // restarted in between: by its new count everything is new
 		before = status{}
 	}

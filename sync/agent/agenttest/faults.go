@@ -97,6 +97,10 @@ func stopped(ctx context.Context, t *testing.T, r Rig) {
 	}
 	r.Stop(t)
 	t.Log(r.refuses(ctx, t).Reason)
+	// Whoever waits for a quiet host before it repairs it must not wait for ever.
+	if q, err := r.Runtime.Quiet(ctx, window/4); err != nil || q.Active != 0 {
+		t.Errorf("quiet of a stopped runtime: %+v, %v", q, err)
+	}
 	if proof, _, err := r.switchTo(ctx, r.A, r.B); err != nil || proof.Release != r.B {
 		t.Fatalf("switch of a stopped runtime: %s, %v", proof.Release.Short(), err)
 	}
