@@ -2,11 +2,14 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	big "scap/fixtures/tree"
 	"scap/sync/release"
@@ -46,43 +49,68 @@ func setup(b *testing.B) *bench {
 	return x
 }
 
+// meter counts the processor time of the calls it is given: wall time says little on a machine that others share.
+type meter struct{ ns int64 }
+
+func (m *meter) run(b *testing.B, f func() error) {
+	b.Helper()
+	before := cpuTime()
+	b.StartTimer()
+	must(b, f())
+	b.StopTimer()
+	m.ns += cpuTime() - before
+}
+
+func (m *meter) report(b *testing.B) {
+	b.ReportMetric(float64(m.ns)/1e6/float64(b.N), "cpu-ms/op")
+	b.ReportMetric(float64(b.Elapsed().Milliseconds())/float64(b.N), "ms/op")
+	b.ReportMetric(0, "ns/op")
+}
+
+func cpuTime() int64 {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return u.Utime.Nano() + u.Stime.Nano()
+}
+
 // BenchmarkSnapshot5 takes a snapshot after 5 of 100,000 files changed, with a spare as after every Prune.
 func BenchmarkSnapshot5(b *testing.B) {
-	x := setup(b)
-	ctx := context.Background()
+	x, ctx, m := setup(b), context.Background(), meter{}
 	for b.Loop() {
 		b.StopTimer()
 		_, err := x.s.Prune(ctx, []release.ID{x.first.ID})
 		must(b, err)
 		_, err = big.Touch(x.src, 5)
 		must(b, err)
+		m.run(b, func() error { _, err := x.s.Snapshot(ctx, x.src, SnapshotOptions{}); return err })
 		b.StartTimer()
-		_, err = x.s.Snapshot(ctx, x.src, SnapshotOptions{})
-		must(b, err)
 	}
+	m.report(b)
 }
 
 // BenchmarkScan looks at 100,000 files that did not change.
 func BenchmarkScan(b *testing.B) {
-	x := setup(b)
-	ctx := context.Background()
+	x, ctx, m := setup(b), context.Background(), meter{}
 	_, err := x.s.Snapshot(ctx, x.src, SnapshotOptions{})
 	must(b, err)
 	for b.Loop() {
-		_, err := x.s.Snapshot(ctx, x.src, SnapshotOptions{})
-		must(b, err)
+		b.StopTimer()
+		m.run(b, func() error { _, err := x.s.Snapshot(ctx, x.src, SnapshotOptions{}); return err })
+		b.StartTimer()
 	}
+	m.report(b)
 }
 
-// BenchmarkFarm and BenchmarkSpare build, on a target, the release that differs by 5 of 100,000 files.
+// BenchmarkFarm builds, on a target without a spare, the release that differs by 5 of 100,000 files.
 func BenchmarkFarm(b *testing.B) { benchCommit(b, false) }
 
 // BenchmarkSpare is BenchmarkFarm with a spare ready.
 func BenchmarkSpare(b *testing.B) { benchCommit(b, true) }
 
 func benchCommit(b *testing.B, spare bool) {
-	x := setup(b)
-	ctx := context.Background()
+	x, ctx, m := setup(b), context.Background(), meter{}
 	to, err := Open(filepath.Join(b.TempDir(), "target"))
 	must(b, err)
 	defer to.Close()
@@ -91,7 +119,9 @@ func benchCommit(b *testing.B, spare bool) {
 	must(b, to.Swap(ctx, release.ID{}, x.first.ID))
 	for b.Loop() {
 		b.StopTimer()
-		_, err := big.Touch(x.src, 5)
+		_, err := x.s.Prune(ctx, []release.ID{x.first.ID})
+		must(b, err)
+		_, err = big.Touch(x.src, 5)
 		must(b, err)
 		r, err := x.s.Snapshot(ctx, x.src, SnapshotOptions{})
 		must(b, err)
@@ -99,59 +129,69 @@ func benchCommit(b *testing.B, spare bool) {
 			_, err = to.Prune(ctx, []release.ID{x.first.ID})
 			must(b, err)
 		}
-		again, err := Open(to.Root()) // as a new session of the agent does
-		must(b, err)
-		b.StartTimer()
-		_, sent, err := stage(ctx, x.s, again, r)
-		must(b, err)
-		b.StopTimer()
-		if len(sent) != 5 {
-			b.Fatalf("sent %q", sent)
-		}
-		must(b, again.Close())
+		m.run(b, func() error { // a new session of the agent opens the store anew
+			s, err := Open(to.Root())
+			if err != nil {
+				return err
+			}
+			_, sent, err := stage(ctx, x.s, s, r)
+			if err == nil && len(sent) != 5 {
+				err = fmt.Errorf("sent %q", sent)
+			}
+			return errors.Join(err, s.Close())
+		})
 		b.StartTimer()
 	}
+	m.report(b)
 }
 
 // BenchmarkVerify reads and hashes 100,000 files.
 func BenchmarkVerify(b *testing.B) {
-	x := setup(b)
+	x, m := setup(b), meter{}
 	for b.Loop() {
-		must(b, x.s.Verify(context.Background(), x.first.ID))
+		b.StopTimer()
+		m.run(b, func() error { return x.s.Verify(context.Background(), x.first.ID) })
+		b.StartTimer()
 	}
+	m.report(b)
 }
 
 // BenchmarkFirst takes the first snapshot of 100,000 files.
 func BenchmarkFirst(b *testing.B) {
-	x := setup(b)
+	x, m := setup(b), meter{}
 	for b.Loop() {
-		s, err := Open(filepath.Join(b.TempDir(), "first"))
+		b.StopTimer()
+		dir := filepath.Join(b.TempDir(), "first")
+		s, err := Open(dir)
 		must(b, err)
-		_, err = s.Snapshot(context.Background(), x.src, SnapshotOptions{})
-		must(b, err)
-		must(b, s.Close())
+		m.run(b, func() error { _, err := s.Snapshot(context.Background(), x.src, SnapshotOptions{}); return err })
+		must(b, errors.Join(s.Close(), os.RemoveAll(dir)))
+		b.StartTimer()
 	}
+	m.report(b)
 }
 
-// BenchmarkPrune removes a release of 100,000 files while another is the spare.
+// BenchmarkPrune removes one release of 100,000 files and makes another the spare.
 func BenchmarkPrune(b *testing.B) {
-	x := setup(b)
-	ctx := context.Background()
+	x, ctx, m := setup(b), context.Background(), meter{}
 	for b.Loop() {
 		b.StopTimer()
 		_, err := x.s.Prune(ctx, []release.ID{x.first.ID})
 		must(b, err)
-		for range 2 { // the spare becomes the first, a farm the second
+		for range 2 { // the first uses up the spare
 			_, err = big.Touch(x.src, 5)
 			must(b, err)
 			_, err = x.s.Snapshot(ctx, x.src, SnapshotOptions{})
 			must(b, err)
 		}
+		m.run(b, func() error {
+			gone, err := x.s.Prune(ctx, []release.ID{x.first.ID})
+			if err == nil && len(gone) != 2 {
+				err = fmt.Errorf("pruned %v", gone)
+			}
+			return err
+		})
 		b.StartTimer()
-		gone, err := x.s.Prune(ctx, []release.ID{x.first.ID})
-		must(b, err)
-		if len(gone) != 2 {
-			b.Fatal(fmt.Sprint(gone))
-		}
 	}
+	m.report(b)
 }

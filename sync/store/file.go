@@ -27,11 +27,19 @@ func (s *Store) scratch() (*os.File, error) {
 
 // full says what to do about a full disk.
 func full(err error) error {
-	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
-		return fmt.Errorf("%w: the disk is full; prune old releases or make room, then try again: nothing is lost", err)
+	if said := (fullError{}); errors.As(err, &said) || !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) {
+		return err
 	}
-	return err
+	return fullError{err}
 }
+
+type fullError struct{ error }
+
+func (e fullError) Error() string {
+	return e.error.Error() + "; prune old releases or make room, then try again: nothing is lost"
+}
+
+func (e fullError) Unwrap() error { return e.error }
 
 // readFile reads a small file whole and refuses one larger than limit.
 func (s *Store) readFile(d *dir, name string, limit int64) ([]byte, error) {
