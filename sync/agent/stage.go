@@ -15,14 +15,16 @@ import (
 
 // staging is what a session holds between OpStage and OpFiles.
 type staging struct {
-	id release.ID
-	in *store.Incoming // nil when the release is complete on the host already
+	id  release.ID
+	in  *store.Incoming
+	end context.CancelFunc // of the context that in works under
 }
 
 func (st *staging) close() error {
-	if st == nil || st.in == nil {
+	if st == nil {
 		return nil
 	}
+	defer st.end()
 	return st.in.Close()
 }
 
@@ -82,8 +84,9 @@ func (b *blocks) skip(ctx context.Context) error {
 // the work, conn the connection.
 func (s *session) stage(ctx, conn context.Context, body json.RawMessage) error {
 	stream := &blocks{s: s}
-	missing, wants, err := s.offer(ctx, body, stream)
+	missing, wants, err := s.offer(ctx, conn, body, stream)
 	if err != nil {
+		err = errors.Join(err, s.endStaging())    // others may stage now, and this one can begin again
 		if err := s.reply(nil, err); err != nil { // at once: the asker need not send the rest
 			return err
 		}
@@ -126,7 +129,7 @@ func sendList[T any](s *session, t wire.Type, list []T, add func([]byte, T) []by
 }
 
 // offer begins or resumes the staging, adds the directory objects that come and says what is missing.
-func (s *session) offer(ctx context.Context, body json.RawMessage, stream *blocks) ([]release.Sum, []store.Want, error) {
+func (s *session) offer(ctx, conn context.Context, body json.RawMessage, stream *blocks) ([]release.Sum, []store.Want, error) {
 	if s.host == nil {
 		return nil, nil, wire.Refused.Errorf("stage before hello")
 	}
@@ -137,15 +140,12 @@ func (s *session) offer(ctx context.Context, body json.RawMessage, stream *block
 	if _, err := s.host.admit(s.who); err != nil {
 		return nil, nil, err
 	}
-	if s.staging == nil || s.staging.id != r.ID || s.staging.in == nil {
-		if err := s.begin(ctx, r); err != nil {
+	if s.staging == nil || s.staging.id != r.ID {
+		if err := s.begin(ctx, conn, r); err != nil {
 			return nil, nil, err
 		}
 	}
 	in := s.staging.in
-	if in == nil {
-		return nil, nil, nil
-	}
 	if err := addDirs(in, stream.items(ctx)); err != nil {
 		return nil, nil, err
 	}
@@ -157,20 +157,26 @@ func (s *session) offer(ctx context.Context, body json.RawMessage, stream *block
 	return nil, wants, err
 }
 
-// begin opens the staging of r in place of what the session staged before.
-func (s *session) begin(ctx context.Context, r release.Release) error {
+// begin opens the staging of r in place of what the session staged before. It waits for others as long as ctx says; the
+// staging itself lives on until it is ended, or the connection is.
+func (s *session) begin(ctx, conn context.Context, r release.Release) error {
 	if err := s.endStaging(); err != nil {
 		return err
 	}
-	if s.host.Store.Has(r.ID) {
-		s.staging = &staging{id: r.ID}
-		return nil
+	life, end := context.WithCancel(conn)
+	stop := context.AfterFunc(ctx, end)
+	in, err := s.host.Store.Begin(life, r)
+	if err == nil && !stop() { // ctx ended at the last moment
+		err = errors.Join(context.Cause(ctx), in.Close())
 	}
-	in, err := s.host.Store.Begin(ctx, r)
 	if err != nil {
+		end()
+		if ctx.Err() != nil {
+			err = fmt.Errorf("%w (%w)", context.Cause(ctx), err)
+		}
 		return err
 	}
-	s.staging = &staging{id: r.ID, in: in}
+	s.staging = &staging{id: r.ID, in: in, end: end}
 	return nil
 }
 
@@ -226,9 +232,6 @@ func (s *session) fill(ctx context.Context, stream *blocks) (release.ID, error) 
 		return release.ID{}, wire.Refused.Errorf("files before stage")
 	}
 	id, in := s.staging.id, s.staging.in
-	if in == nil {
-		return id, nil
-	}
 	items := stream.items(ctx)
 	defer items.Close()
 	for {

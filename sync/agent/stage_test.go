@@ -3,6 +3,7 @@ package agent
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"scap/sync/push"
@@ -351,5 +353,52 @@ func TestServedPath(t *testing.T) {
 		if err != nil || st.Plain != c.plain || (c.want == "") != (len(st.Problems) == 0) || !strings.Contains(strings.Join(st.Problems, " "), c.want) {
 			t.Errorf("%s: %+v, %v", name, st, err)
 		}
+	}
+}
+
+// TestStagingThatStopsLetsOthersIn: a deploy host that falls silent, between the steps of a staging or in the middle of a
+// stream, does not keep the next one waiting for longer than stagingIdle.
+func TestStagingThatStopsLetsOthersIn(t *testing.T) {
+	for name, more := range map[string][]wire.Frame{
+		"between the steps": {{Type: wire.End}},
+		"in the stream":     nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			d, r := newDepot(t, 20), openRig(t, t.TempDir())
+			rel := d.release(t)
+			synctest.Test(t, func(t *testing.T) {
+				ours, theirs := net.Pipe()
+				ended := make(chan error, 1)
+				go func() { ended <- Serve(context.Background(), r.host, theirs) }()
+				go func() { _, _ = io.Copy(io.Discard, ours) }()
+				w := wire.NewWriter(ours)
+				body, err := json.Marshal(rel)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, f := range append([]wire.Frame{
+					{Type: wire.Question, Payload: []byte(`{"op":"hello","body":{}}`)},
+					{Type: wire.Question, Payload: fmt.Appendf(nil, `{"op":"stage","body":%s}`, body)},
+				}, more...) {
+					if err := w.Frame(f.Type, f.Payload); err != nil {
+						t.Fatal(err)
+					}
+				}
+				synctest.Wait()
+				begun := time.Now()
+				ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+				defer cancel()
+				in, err := r.store.Begin(ctx, rel)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if took := time.Since(begun); took < time.Minute || took > stagingIdle+time.Second {
+					t.Errorf("the next one waited %v", took)
+				}
+				_ = in.Close()
+				_ = ours.Close()
+				<-ended
+			})
+		})
 	}
 }

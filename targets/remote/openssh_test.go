@@ -68,8 +68,8 @@ func newSSHD(t testing.TB, more ...string) *sshd {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
-		if !await(ctx, func() bool { return len(children(t, s.pid, "")) == 0 }) {
-			t.Errorf("processes of sessions that ended are left: %v", children(t, s.pid, ""))
+		if !await(ctx, func() bool { return len(children(t, s.pid, "")) == 0 && len(s.agents(t)) == 0 }) {
+			t.Errorf("processes of sessions that ended are left: %v %v", children(t, s.pid, ""), s.agents(t))
 		}
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
@@ -123,6 +123,22 @@ func children(t testing.TB, pid int, name string) []int {
 			found = append(found, kid)
 		}
 		found = append(found, children(t, kid, name)...)
+	}
+	return found
+}
+
+// agents returns the processes that sessions started, orphans too.
+func (s *sshd) agents(t testing.TB) []string {
+	t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/environ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	for _, f := range files {
+		if b, err := os.ReadFile(f); err == nil && bytes.Contains(b, []byte("HOME="+s.home+"\x00")) {
+			found = append(found, f)
+		}
 	}
 	return found
 }
