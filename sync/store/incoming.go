@@ -389,8 +389,10 @@ func (in *Incoming) Commit(ctx context.Context) error {
 	if err := in.prepare(); err != nil {
 		return err
 	}
-	if n := len(in.plan.wants) - len(in.have); n > 0 {
-		return fmt.Errorf("release %s: %w: %d files", in.r.ID.Short(), ErrIncomplete, n)
+	for _, w := range in.plan.wants {
+		if !in.have[w.Path] {
+			return fmt.Errorf("release %s: %w: %q, perhaps more", in.r.ID.Short(), ErrIncomplete, w.Path)
+		}
 	}
 	fresh, _, err := in.reach()
 	if err != nil {

@@ -88,7 +88,12 @@ func must(t testing.TB, err error) {
 
 func newStore(t testing.TB) *Store {
 	t.Helper()
-	s, err := Open(filepath.Join(t.TempDir(), "root"))
+	return storeAt(t, fastDir(t))
+}
+
+func storeAt(t testing.TB, dir string) *Store {
+	t.Helper()
+	s, err := Open(filepath.Join(dir, "root"))
 	must(t, err)
 	t.Cleanup(func() { s.Close() })
 	return s
@@ -166,7 +171,7 @@ func mtime(t testing.TB, path string) time.Time {
 // TestDeployAndBack follows three releases from the staged tree to a target and back again.
 func TestDeployAndBack(t *testing.T) {
 	ctx := context.Background()
-	src, here, there := t.TempDir(), newStore(t), newStore(t)
+	src, here, there := t.TempDir(), storeAt(t, t.TempDir()), storeAt(t, t.TempDir()) // on a real disk, if there is one
 	tree := files{"index.php": "one", "a/b/c.php": "two", "a/link": "-> ../index.php", "empty/": "", "a/": "", "a/b/": ""}
 	write(t, src, tree)
 	must(t, os.Chmod(filepath.Join(src, "index.php"), 0o755))

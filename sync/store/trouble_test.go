@@ -232,6 +232,37 @@ func TestPutRefuses(t *testing.T) {
 	}
 }
 
+// TestHostileRelease offers a release whose link leads out of its tree, and one that is larger than any disk.
+func TestHostileRelease(t *testing.T) {
+	ctx := context.Background()
+	_, _, there, _, _ := pair(t, true)
+	up := release.Entry{Name: "up", Kind: release.Link, Target: "../../../../etc", Size: 15, Sum: release.SumOf([]byte("../../../../etc"))}
+	leaving := [][]byte{release.Dir{up}.Encode()}
+	wide := [][]byte{release.Dir{{Name: "f", Kind: release.File, Mode: 0o644}}.Encode()}
+	for range 30 {
+		e := release.Entry{Kind: release.Directory, Mode: 0o755, Sum: release.SumOf(wide[len(wide)-1])}
+		a, b := e, e
+		a.Name, b.Name = "a", "b"
+		wide = append(wide, release.Dir{a, b}.Encode())
+	}
+	for title, raw := range map[string][][]byte{"leaving": leaving, "wide": wide} {
+		in, err := there.Begin(ctx, release.Release{ID: release.ID(release.SumOf(raw[len(raw)-1]))})
+		must(t, err)
+		must(t, in.AddDirs(raw))
+		if lack, err := in.MissingDirs(); err != nil || len(lack) > 0 {
+			t.Errorf("%s: missing %v: %v", title, lack, err)
+		}
+		if _, err := in.Wants(); !errors.Is(err, release.ErrInvalid) {
+			t.Errorf("%s: wants: %v", title, err)
+		}
+		if err := in.Commit(ctx); !errors.Is(err, release.ErrInvalid) {
+			t.Errorf("%s: commit: %v", title, err)
+		}
+		must(t, in.Close())
+	}
+	consistent(t, there)
+}
+
 type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
