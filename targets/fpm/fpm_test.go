@@ -148,6 +148,23 @@ func TestQuietCountsWhatItCannotName(t *testing.T) {
 	}
 }
 
+func TestBusyIsWhoServesAUser(t *testing.T) {
+	r, err := New(exampleConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := status{own: "scap=ab", Processes: []statusWorker{
+		{PID: 1, State: "Running", URI: "/status?json&full&scap=ab"},   // this look
+		{PID: 2, State: "Finishing", URI: "/status?json&full&scap=cd"}, // the one before
+		{PID: 3, State: "Idle", URI: "/wiki/X"},
+		{PID: 4, State: "Running", URI: "/wiki/Y"},
+		{PID: 5, State: "Reading headers", URI: "-"}, // nobody knows yet whose
+	}}
+	if got := r.busy(r.conf.Instances[0], s); got != 2 {
+		t.Errorf("%d busy, want 2", got)
+	}
+}
+
 func TestLedgerIsSharedAndBegunAnew(t *testing.T) {
 	c := exampleConfig()
 	c.Work = t.TempDir()

@@ -68,7 +68,7 @@ func (r *Runtime) Quiet(ctx context.Context, window time.Duration) (release.Quie
 func (r *Runtime) look(ctx context.Context, i Instance) (s status, active int, err error) {
 	s, err = r.statusOf(ctx, i)
 	if err == nil {
-		return s, s.busy(), nil
+		return s, r.busy(i, s), nil
 	}
 	now, trouble := processes()
 	if ctx.Err() != nil || trouble != nil {
@@ -79,6 +79,17 @@ func (r *Runtime) look(ctx context.Context, i Instance) (s status, active int, e
 		return status{}, 0, fmt.Errorf("is %s quiet: %w", i.Name, err)
 	}
 	return status{}, len(c.Workers), nil
+}
+
+// busy counts the requests of others that are being served. A worker may still be ending its answer to an earlier look.
+func (r *Runtime) busy(i Instance, s status) int {
+	n := 0
+	for _, p := range s.Processes {
+		if !p.idle() && !s.isOwn(p) && !r.ignored(i, p) {
+			n++
+		}
+	}
+	return n
 }
 
 // came says how many requests from outside an instance took between two looks, and the URI of one of them.

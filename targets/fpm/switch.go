@@ -78,23 +78,12 @@ func (r *Runtime) survey(ctx context.Context, emergency bool) ([]standing, error
 		if len(s.crew.Masters) > 0 {
 			s.status, _ = r.statusOf(ctx, i) // one that does not answer is stopped like any other
 		}
-		if eff.Timeout == 0 && !emergency && (r.conf.Strategy == Reload || s.status.busy() > 0) {
-			return nil, fmt.Errorf("%s has process_control_timeout 0 and serves %d requests: a signal would kill them", i.Name, s.status.busy())
+		if eff.Timeout == 0 && !emergency && (r.conf.Strategy == Reload || r.busy(i, s.status) > 0) {
+			return nil, fmt.Errorf("%s has process_control_timeout 0 and serves %d requests: a signal would kill them", i.Name, r.busy(i, s.status))
 		}
 		all = append(all, s)
 	}
 	return all, nil
-}
-
-// busy counts the requests of others that are being served.
-func (s status) busy() int {
-	n := 0
-	for _, p := range s.Processes {
-		if !p.idle() && !s.isOwn(p) {
-			n++
-		}
-	}
-	return n
 }
 
 // restart stops everything, swaps and starts. After an error before the swap php-fpm was started again as it was.

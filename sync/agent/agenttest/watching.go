@@ -14,7 +14,7 @@ import (
 const window = 400 * time.Millisecond
 
 func quietSeesBusy(ctx context.Context, t *testing.T, r Rig) {
-	busy, err := r.Busy(ctx, 2*time.Second)
+	busy, err := r.Busy(ctx, 4*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
