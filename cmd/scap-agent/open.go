@@ -24,7 +24,7 @@ func open(_ context.Context, c agent.Config) (*agent.Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	answer := map[string]agent.Answerer{"probe": probe.Answer}
+	answer := map[string]agent.Answerer{"probe": probe.Answer, "command": agent.RunCommand}
 	if given(c.Logs) {
 		var lc logs.Config
 		if err := strict("logs", c.Logs, &lc); err != nil {

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"scap/cmd/internal/config"
+	"scap/sync/agent"
 	"scap/sync/push"
 	"scap/targets"
 	"scap/targets/pool"
@@ -40,11 +41,11 @@ func openFleet(c *config.Config, src push.Source, o fleetOptions) (_ *fleet, err
 			f.close()
 		}
 	}()
-	agent, err := readAgent(c)
+	binary, err := readAgent(c)
 	if err != nil {
 		return nil, err
 	}
-	d := &dialler{conf: c, agent: agent, turns: make(chan struct{}, c.SSH.MaxConnects)}
+	d := &dialler{conf: c, agent: binary, turns: make(chan struct{}, c.SSH.MaxConnects)}
 	if err := d.openJump(); err != nil {
 		return nil, err
 	}
@@ -127,7 +128,7 @@ func (f *fleet) balancers(d *dialler) (map[string][]pool.Balancer, error) {
 		case config.HAProxy:
 			all[b.Name], err = f.haproxies(b, d)
 		case config.Command:
-			all[b.Name], err = commandBalancer(b)
+			all[b.Name], err = f.commandBalancer(b)
 		}
 		if err != nil {
 			return nil, usage(fmt.Errorf("balancer %s: %w", b.Name, err))
@@ -171,12 +172,27 @@ func (f *fleet) haproxies(b config.Balancer, d *dialler) ([]pool.Balancer, error
 	return out, nil
 }
 
-func commandBalancer(b config.Balancer) ([]pool.Balancer, error) {
-	c, err := pool.NewCommand(b.Name, pool.Commands{Drain: b.Drain, Ready: b.Ready, State: b.State, Idle: b.Idle})
+func (f *fleet) commandBalancer(b config.Balancer) ([]pool.Balancer, error) {
+	commands := pool.Commands{Drain: b.Drain, Ready: b.Ready, State: b.State, Idle: b.Idle}
+	if b.Where == config.OnTarget {
+		commands.Run = f.runOnTarget
+	}
+	c, err := pool.NewCommand(b.Name, commands)
 	if err != nil {
 		return nil, err
 	}
 	return []pool.Balancer{c}, nil
+}
+
+// runOnTarget runs a balancer's command on the host that it is about.
+func (f *fleet) runOnTarget(ctx context.Context, host string, argv []string) (stdout, stderr string, status int, err error) {
+	h, ok := f.hosts[host]
+	if !ok {
+		return "", "", 0, fmt.Errorf("%s: %w", host, errNoHost)
+	}
+	var d agent.Done
+	err = h.Ask(ctx, "command", agent.Command{Argv: argv}, &d)
+	return d.Stdout, d.Stderr, d.Status, err
 }
 
 // readAgent reads the agent that is copied to targets.

@@ -115,17 +115,19 @@ func run(ctx context.Context, argv []string) ([]byte, error) {
 	cmd.Stdout, cmd.Stderr = out, out
 	err := cmd.Run()
 	if err != nil {
-		return out.Bytes(), fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, lastLine(out.Bytes()))
+		return out.kept.Bytes(), fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, lastLine(out.kept.Bytes()))
 	}
-	return out.Bytes(), nil
+	return out.kept.Bytes(), nil
 }
 
 // head keeps the first maxOutput bytes that are written to it.
-type head struct{ bytes.Buffer }
+//
+// The buffer is no embedded one: its ReadFrom would go past Write, and past the bound.
+type head struct{ kept bytes.Buffer }
 
 // Write never fails: what does not fit is dropped.
 func (h *head) Write(p []byte) (int, error) {
-	_, _ = h.Buffer.Write(p[:min(len(p), maxOutput-h.Len())])
+	_, _ = h.kept.Write(p[:min(len(p), maxOutput-h.kept.Len())])
 	return len(p), nil
 }
 

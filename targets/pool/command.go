@@ -137,10 +137,12 @@ func quote(said string) string {
 const maxOutput = 64 << 10
 
 // head keeps the beginning of what is written to it.
-type head struct{ bytes.Buffer }
+//
+// The buffer is no embedded one: its ReadFrom would go past Write, and past the bound.
+type head struct{ kept bytes.Buffer }
 
 func (h *head) Write(p []byte) (int, error) {
-	h.Buffer.Write(p[:min(len(p), max(0, maxOutput-h.Len()))])
+	h.kept.Write(p[:min(len(p), max(0, maxOutput-h.kept.Len()))])
 	return len(p), nil
 }
 
@@ -154,11 +156,11 @@ func runHere(ctx context.Context, _ string, argv []string) (string, string, int,
 	cmd.WaitDelay = time.Second // a child that keeps the pipes open does not hold us
 	err := cmd.Run()
 	if ctx.Err() != nil {
-		return "", said.String(), 0, context.Cause(ctx)
+		return "", said.kept.String(), 0, context.Cause(ctx)
 	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.Exited() {
-		return out.String(), said.String(), exit.ExitCode(), nil
+		return out.kept.String(), said.kept.String(), exit.ExitCode(), nil
 	}
-	return out.String(), said.String(), 0, err
+	return out.kept.String(), said.kept.String(), 0, err
 }
