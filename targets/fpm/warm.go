@@ -114,7 +114,7 @@ func (r *Runtime) get(ctx context.Context, client *http.Client, p Page, query st
 	r.pending.Add(1)
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxPage))
 	if err != nil {
-		return view{}, fmt.Errorf("it broke off: %w", err)
+		return view{body: body}, fmt.Errorf("answered %d and broke off: %w", res.StatusCode, err)
 	}
 	return view{res.StatusCode, res.Header, body}, nil
 }
@@ -125,7 +125,7 @@ func (p Page) check(v view, same []string, id release.ID) error {
 		want = http.StatusOK
 	}
 	if v.status != want {
-		return fmt.Errorf("status %d, want %d", v.status, want)
+		return fmt.Errorf("answered %d, want %d", v.status, want)
 	}
 	for name, value := range p.Want {
 		value = strings.ReplaceAll(value, "{release}", id.String())
