@@ -41,6 +41,8 @@ type Incoming struct {
 	want    map[string]release.Entry
 	have    map[string]bool
 	temp    int
+	// hopeless is why this can never be a release.
+	hopeless error
 }
 
 // The names in an incoming/ directory, besides buildName.
@@ -263,8 +265,8 @@ func (in *Incoming) Wants() ([]Want, error) {
 }
 
 func (in *Incoming) prepare() error {
-	if in.plan != nil {
-		return nil
+	if in.plan != nil || in.hopeless != nil {
+		return in.hopeless
 	}
 	_, lack, err := in.reach()
 	if err != nil {
@@ -274,6 +276,9 @@ func (in *Incoming) prepare() error {
 		return fmt.Errorf("release %s: %w: %d directory objects", in.r.ID.Short(), ErrIncomplete, len(lack))
 	}
 	p, err := in.s.newPlan(in.ctx, overlay{in.objects, in.s.packs}, in.r.ID, in.r.Files)
+	if errors.Is(err, release.ErrInvalid) {
+		in.hopeless = err
+	}
 	if err != nil {
 		return err
 	}

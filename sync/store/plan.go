@@ -122,7 +122,10 @@ func (s *Store) newPlan(ctx context.Context, src release.Dirs, next release.ID, 
 	if err != nil {
 		return nil, fmt.Errorf("plan release %s: %w", next.Short(), err)
 	}
-	deltas := p.choose(all, files)
+	deltas, err := p.choose(all, files)
+	if err != nil {
+		return nil, fmt.Errorf("plan release %s: %w", next.Short(), err)
+	}
 	if p.base == nil {
 		if p.delta, err = release.Diff(src, release.ID{}, next); err != nil {
 			return nil, fmt.Errorf("plan release %s: %w", next.Short(), err)
@@ -145,13 +148,17 @@ func (s *Store) newPlan(ctx context.Context, src release.Dirs, next release.ID, 
 }
 
 // choose takes the base that is cheapest to make next from, and returns the differences that it looked at.
-func (p *plan) choose(all []*tree, files int) map[release.ID]release.Delta {
+// It fails only when next itself cannot be a release.
+func (p *plan) choose(all []*tree, files int) (map[release.ID]release.Delta, error) {
 	deltas := map[release.ID]release.Delta{}
 	best := 0
-	consider := func(t *tree, src release.Dirs) {
+	consider := func(t *tree, src release.Dirs) error {
 		d, err := release.Diff(src, t.id, p.next)
+		if errors.Is(err, release.ErrInvalid) {
+			return err
+		}
 		if err != nil {
-			return // too far, or its own directory objects are damaged
+			return nil //nolint:nilerr // too far, or its own directory objects are damaged: no base
 		}
 		deltas[t.id] = d
 		cost := len(d.Put) + len(d.Remove)
@@ -161,18 +168,22 @@ func (p *plan) choose(all []*tree, files int) map[release.ID]release.Delta {
 		if p.base == nil || cost < best {
 			p.base, p.delta, best = t, d, cost
 		}
+		return nil
 	}
-	for i, t := range all {
-		if i < lookTrees {
-			consider(t, &near{p.src, nearDirs})
+	for _, t := range all[:min(lookTrees, len(all))] {
+		if err := consider(t, &near{p.src, nearDirs}); err != nil {
+			return nil, err
 		}
 	}
-	for i, t := range all {
-		if p.base == nil && i < 2 { // a train: everything differs from everything
-			consider(t, p.src)
+	if p.base != nil {
+		return deltas, nil
+	}
+	for _, t := range all[:min(2, len(all))] { // a train: everything differs from everything
+		if err := consider(t, p.src); err != nil {
+			return nil, err
 		}
 	}
-	return deltas
+	return deltas, nil
 }
 
 // audit checks what will be taken from the base unseen. Of a farm that is every file, by its size, mode and mtime; of a
