@@ -99,8 +99,8 @@ func TestWarmUpRefusesAnythingButTheWantedAnswer(t *testing.T) {
 		want    string
 	}{
 		{"good", 200, map[string]string{"X-Release": id.String(), "X-Mark-A": "1", "X-Mark-B": "1"}, ""},
-		{"error", 500, nil, "status 500"},
-		{"redirect", 302, nil, "status 302"},
+		{"error", 500, nil, "answered 500"},
+		{"redirect", 302, nil, "answered 302"},
 		{"another release", 200, map[string]string{"X-Release": "y", "X-Mark-A": "1", "X-Mark-B": "1"}, "X-Release"},
 		{"mixed", 200, map[string]string{"X-Release": id.String(), "X-Mark-A": "1", "X-Mark-B": "2"}, "mixed"},
 		{"unmarked", 200, map[string]string{"X-Release": id.String(), "X-Mark-A": "1"}, "missing"},
