@@ -4,9 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
-	"scap/sync/release"
 	"strings"
 	"testing"
+
+	"scap/sync/release"
 
 	"github.com/google/go-cmp/cmp"
 )

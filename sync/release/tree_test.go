@@ -5,10 +5,11 @@ import (
 	"io/fs"
 	"maps"
 	"path"
-	"scap/sync/release"
 	"slices"
 	"strings"
 	"testing"
+
+	"scap/sync/release"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"

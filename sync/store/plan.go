@@ -18,24 +18,6 @@ type Want struct {
 	Size int64
 }
 
-// tree is a complete tree on disk.
-type tree struct {
-	id    release.ID
-	at    *dir // where it stands: releases/ or spare/
-	name  string
-	spare bool
-}
-
-func (s *Store) releaseTree(id release.ID) *tree {
-	return &tree{id: id, at: s.releases, name: id.String()}
-}
-
-func (s *Store) spareTree(id release.ID) *tree {
-	return &tree{id: id, at: s.spare, name: id.String(), spare: true}
-}
-
-func (t *tree) open(path string) (*dir, error) { return t.at.walk(join(t.name, path)) }
-
 // plan says how the next tree is made: from which base, and where each file that differs comes from.
 type plan struct {
 	s     *Store
@@ -75,44 +57,6 @@ func (n *near) Dir(sum release.Sum) (release.Dir, error) {
 		return nil, errFar
 	}
 	return n.Dirs.Dir(sum)
-}
-
-// trees returns the complete trees here: the spare, the current release, then the newest.
-func (s *Store) trees() ([]*tree, error) {
-	var out []*tree
-	if id, err := s.spareID(); err != nil {
-		return nil, err
-	} else if !id.IsZero() {
-		out = append(out, s.spareTree(id))
-	}
-	now, err := s.Current()
-	if err != nil {
-		now = release.ID{} // a strange link does not hinder staging
-	}
-	if !now.IsZero() {
-		out = append(out, s.releaseTree(now))
-	}
-	all, err := s.Releases()
-	for _, r := range all {
-		if r.ID != now {
-			out = append(out, s.releaseTree(r.ID))
-		}
-	}
-	return out, err
-}
-
-// spareID returns the spare's id, zero when there is none.
-func (s *Store) spareID() (release.ID, error) {
-	names, err := s.spare.names()
-	if err != nil {
-		return release.ID{}, err
-	}
-	for _, name := range names {
-		if id, err := release.ParseID(name); err == nil {
-			return id, nil
-		}
-	}
-	return release.ID{}, nil
 }
 
 // newPlan decides how to make next, which has about that many files. src knows all its directories.
@@ -274,63 +218,6 @@ func (p *plan) clashes(path string, ns int64) bool {
 		}
 	}
 	return false
-}
-
-// finder looks paths up in one tree, by description and on disk; paths of one directory, asked in a row, cost one.
-type finder struct {
-	src    release.Dirs
-	tree   *tree
-	dirs   map[string]release.Dir
-	at     *dir
-	parent string
-	failed bool
-}
-
-func (f *finder) look(path string) (e release.Entry, st unix.Stat_t, ok bool) {
-	parent, name := split(path)
-	if e, ok = f.dir(parent).Find(name); !ok || e.Kind != release.File {
-		return e, st, false
-	}
-	if f.at == nil && !f.failed || f.parent != parent {
-		f.close()
-		var err error
-		f.at, err = f.tree.open(parent)
-		f.parent, f.failed = parent, err != nil
-	}
-	if f.at == nil {
-		return e, st, false
-	}
-	st, err := f.at.stat(name)
-	return e, st, err == nil && st.Mode&unix.S_IFMT == unix.S_IFREG
-}
-
-// dir returns the directory at path as the tree's description has it, empty when there is none.
-func (f *finder) dir(path string) release.Dir {
-	if d, ok := f.dirs[path]; ok {
-		return d
-	}
-	sum := release.Sum(f.tree.id)
-	if path != "" {
-		parent, name := split(path)
-		e, ok := f.dir(parent).Find(name)
-		if sum = e.Sum; !ok || e.Kind != release.Directory {
-			f.dirs[path] = nil
-			return nil
-		}
-	}
-	d, err := f.src.Dir(sum)
-	if err != nil {
-		d = nil
-	}
-	f.dirs[path] = d
-	return d
-}
-
-func (f *finder) close() {
-	if f.at != nil {
-		f.at.close()
-		f.at = nil
-	}
 }
 
 // overlay looks for directories in memory first, then in the store.
