@@ -8,6 +8,7 @@ import (
 	"scap/phases"
 	"scap/phases/journal"
 	"scap/sync/release"
+	"scap/targets"
 )
 
 // planOptions are what one run changes about the configured plan.
@@ -27,6 +28,10 @@ func (f *fleet) plan(deploy string, r release.Release, o planOptions) (phases.Pl
 		Limits: phases.Limits{Stage: f.conf.Deploy.StageTimeout},
 		Pools:  f.pools(),
 	}
+	if o.back {
+		p.Phases = []phases.Phase{f.wayBack(o.noGate)}
+		return p, nil
+	}
 	done := []config.Phase{}
 	for _, c := range f.conf.Phases {
 		if len(c.Hosts) == 0 {
@@ -40,6 +45,17 @@ func (f *fleet) plan(deploy string, r release.Release, o planOptions) (phases.Pl
 		done = append(done, c)
 	}
 	return p, nil
+}
+
+// wayBack is a rollback's one phase: the release was good everywhere and is on every host, so nothing is to be learned from
+// test servers and canaries. What the pools can spare goes at once; of a fleet that is broken everywhere that is all of it.
+func (f *fleet) wayBack(why string) phases.Phase {
+	ph := phases.Phase{Name: "fleet", Targets: f.all(), GateOff: why}
+	ph.Fanout.Width, ph.Fanout.MaxFailures = targets.FullWidth, targets.AnyFailures
+	for _, c := range f.conf.Phases {
+		ph.Fanout.Timeout = max(ph.Fanout.Timeout, c.Timeout)
+	}
+	return ph
 }
 
 func (f *fleet) phase(c config.Phase, done []config.Phase, o planOptions) (phases.Phase, error) {

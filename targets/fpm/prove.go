@@ -115,7 +115,7 @@ func (r *Runtime) askWorkers(ctx context.Context, i Instance, e *evidence) error
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, errSilent)
 	defer cancel()
 	hold := time.Millisecond
-	patience := time.NewTimer(min(limit/4, time.Second))
+	patience := time.NewTimer(min(limit/4, 300*time.Millisecond))
 	defer patience.Stop()
 	var trouble error
 	for {
@@ -125,7 +125,7 @@ func (r *Runtime) askWorkers(ctx context.Context, i Instance, e *evidence) error
 		}
 		select {
 		case <-patience.C:
-			patience.Reset(time.Second)
+			patience.Reset(300 * time.Millisecond)
 			missing = r.vouch(ctx, i, e, missing)
 		default:
 		}
