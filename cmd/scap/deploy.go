@@ -142,7 +142,10 @@ func (a *app) newView() ui.View {
 		}
 		return columns, rows
 	}
-	return ui.Live(a.stdout, size, ui.LiveOptions{Colour: ui.Colour(os.Getenv)})
+	tick := time.NewTicker(time.Second) // the garbage collector ends it, Close what it drives
+	screen := ui.Live(a.stdout, size, ui.LiveOptions{Colour: ui.Colour(os.Getenv), Tick: tick.C})
+	a.stepAside(screen.Break)
+	return screen
 }
 
 // close lets go of everything, the lock last. It may be called on a deploy that was opened half.

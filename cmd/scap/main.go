@@ -32,7 +32,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 // run parses args, does what they ask and returns the exit code.
 func (a *app) run(ctx context.Context, args []string) int {
 	stdin, stdout, stderr := a.stdin, a.stdout, a.stderr
-	s := watchSignals(ctx, stderr)
+	s := watchSignals(ctx, a.announce)
 	defer s.stop()
 	a.leave = s.leave
 	root := newRootCommand(a)

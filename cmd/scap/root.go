@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -21,6 +22,9 @@ type app struct {
 	leave          context.Context
 	// through is what records go through on their way into a journal. It is nil but in tests, which die there.
 	through func(*journal.Writer) phases.Appender
+
+	mu    sync.Mutex
+	aside func() // the view steps aside for a message; nil while there is none
 
 	configPath string
 	overrides  []string
@@ -59,6 +63,23 @@ reads the error rate only after the new runtime is proven, and goes back to one 
 		newStatusCommand(a), newAdoptCommand(a), newConfigCommand(a), newDemoCommand(a), newVersionCommand(a),
 	)
 	return root
+}
+
+// announce prints a message that does not come from the journal, below what the view shows.
+func (a *app) announce(text string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.aside != nil {
+		a.aside()
+	}
+	fmt.Fprintf(a.stderr, "\nscap: %s\n", text)
+}
+
+// stepAside is what announce calls from now on.
+func (a *app) stepAside(aside func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.aside = aside
 }
 
 // load reads the configuration; its mistakes are usage errors.

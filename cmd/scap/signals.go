@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -22,7 +21,8 @@ type signals struct {
 	stop  func()
 }
 
-func watchSignals(parent context.Context, stderr io.Writer) *signals {
+// Each is told to say, which must not block: what it announces may not come before what it does.
+func watchSignals(parent context.Context, say func(text string)) *signals {
 	ctx, cancel := context.WithCancelCause(parent)
 	leave, abandon := context.WithCancelCause(parent)
 	got := make(chan os.Signal, 2)
@@ -38,11 +38,11 @@ func watchSignals(parent context.Context, stderr io.Writer) *signals {
 			case sig := <-got:
 				switch n {
 				case 0:
-					fmt.Fprintf(stderr, "\nscap: %v: stopping; what was activated goes back to the previous release. Again = leave at once.\n", sig)
 					cancel(cancelled{sig})
+					say(fmt.Sprintf("%v: stopping; what was activated goes back to the previous release. Again: leave at once.", sig))
 				case 1:
-					fmt.Fprintf(stderr, "\nscap: %v again: leaving now; `scap resume` brings the fleet to one release.\n", sig)
 					abandon(cancelled{sig})
+					say(fmt.Sprintf("%v again: leaving now; `scap resume` brings the fleet to one release.", sig))
 				}
 			}
 		}
