@@ -100,11 +100,15 @@ func join(parts []part) (Ruling, error) {
 			r.Verdict = Hold
 		}
 	}
-	// What decided comes first; with several gates each reason says whose word it is.
+	// What decided comes first, in its own words; the others say what they ruled.
 	reasons := make([]string, 0, len(parts))
 	for _, decisive := range []bool{true, false} {
 		for _, p := range parts {
-			if (p.Verdict == r.Verdict) == decisive && p.Reason != "" {
+			switch {
+			case (p.Verdict == r.Verdict) != decisive || p.Reason == "":
+			case decisive:
+				reasons = append(reasons, p.Reason)
+			default:
 				reasons = append(reasons, fmt.Sprintf("%s: %s", p.Verdict, p.Reason))
 			}
 		}

@@ -39,14 +39,14 @@ func TestAll(t *testing.T) {
 	}{
 		"none":               {nil, Hold, "no gate is configured"},
 		"pass":               {[]Gate{said{v: Pass}}, Pass, "because pass"},
-		"all pass":           {[]Gate{said{v: Pass}, said{v: Pass}}, Pass, "pass: because pass; pass"},
-		"one holds":          {[]Gate{said{v: Pass}, said{}, said{v: Pass}}, Hold, "hold: because hold; pass"},
-		"one fails":          {[]Gate{said{v: Pass}, said{}, said{v: Fail}}, Fail, "fail: because fail; pass: because pass; hold"},
-		"one cannot look":    {[]Gate{said{v: Pass}, said{err: blind}}, Hold, "hold: could not look: source is down"},
-		"blind and failing":  {[]Gate{said{err: blind}, said{v: Fail}}, Fail, "fail: because fail"},
-		"an unknown verdict": {[]Gate{said{v: 7}, said{v: Pass}}, Hold, "hold: "},
-		"nested":             {[]Gate{All(said{v: Pass}, said{v: Fail}), said{v: Pass}}, Fail, "fail: fail: because fail"},
-		"nested, empty":      {[]Gate{All(), said{v: Pass}}, Hold, "hold: no gate"},
+		"all pass":           {[]Gate{said{v: Pass}, said{v: Pass}}, Pass, "because pass; because pass"},
+		"one holds":          {[]Gate{said{v: Pass}, said{}, said{v: Pass}}, Hold, "because hold; pass: because pass"},
+		"one fails":          {[]Gate{said{v: Pass}, said{}, said{v: Fail}}, Fail, "because fail; pass: because pass; hold"},
+		"one cannot look":    {[]Gate{said{v: Pass}, said{err: blind}}, Hold, "could not look: source is down"},
+		"blind and failing":  {[]Gate{said{err: blind}, said{v: Fail}}, Fail, "because fail"},
+		"an unknown verdict": {[]Gate{said{v: 7}, said{v: Pass}}, Hold, "because "},
+		"nested":             {[]Gate{All(said{v: Pass}, said{v: Fail}), said{v: Pass}}, Fail, "because fail"},
+		"nested, empty":      {[]Gate{All(), said{v: Pass}}, Hold, "no gate"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

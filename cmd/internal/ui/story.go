@@ -83,6 +83,7 @@ type story struct {
 	bulk     map[string]*bulk     // what is done on all hosts, by act
 	back     bool                 // the deploy is being taken back
 	why      string
+	causes   []string // reasons that were told, so that those who pass one on need not repeat it
 	end      *journal.Record
 }
 

@@ -46,7 +46,7 @@ func (s *story) tell(r journal.Record) []line {
 		return s.tellConfirm(r)
 	case r.Act == journal.Rollback && r.Target == "":
 		if r.Kind == journal.Intent {
-			return cry("%s", joined("going back to "+short(s.from), Clean(r.Text)))
+			return cry("%s", joined("going back to "+short(s.from), s.fresh(r.Text)))
 		}
 		return nil
 	case r.Target == "":
@@ -55,6 +55,22 @@ func (s *story) tell(r journal.Record) []line {
 		return s.tellHost(r, took)
 	}
 	return s.tellBulk(r, took)
+}
+
+// fresh is text without the reason at its end that was told before: a failure is told once, by whoever it struck, and not
+// again by the phase, the deploy and the way back. The closing block says it in full.
+func (s *story) fresh(text string) string {
+	text = Clean(text)
+	if text == "" {
+		return ""
+	}
+	for _, told := range s.causes {
+		if passed, ok := strings.CutSuffix(text, told); ok {
+			return strings.TrimRight(passed, ": ")
+		}
+	}
+	s.causes = append(s.causes, text)
+	return text
 }
 
 // joined writes "a: b: c" of those that are not empty.
@@ -104,7 +120,7 @@ func (s *story) tellPhase(r journal.Record, took time.Duration) []line {
 	case journal.Done:
 		return say("%s: passed, %d/%d hosts, %s", name, p.count(proven), len(p.hosts), seconds(took))
 	case journal.Failed:
-		return cry("%s: failed, %d/%d hosts proven, %s: %s", name, p.count(proven), len(p.hosts), seconds(took), Clean(r.Text))
+		return cry("%s: failed, %d/%d hosts proven, %s: %s", name, p.count(proven), len(p.hosts), seconds(took), s.fresh(r.Text))
 	}
 	return nil
 }
@@ -123,6 +139,9 @@ func (s *story) tellRuled(r journal.Record) []line {
 		word = "says " + Clean(r.Verdict)
 	}
 	text := joined(Clean(r.Phase), "gate "+word, Clean(r.Text))
+	if r.Verdict == "fail" {
+		s.fresh(r.Text)
+	}
 	return []line{{text: text, loud: r.Verdict == "fail" || r.Verdict == "word"}}
 }
 
@@ -173,7 +192,7 @@ func (s *story) tellHost(r journal.Record, took time.Duration) []line {
 	case h.cell == returned:
 		text := fmt.Sprintf("%s returned, proven on %s, %s", name, short(s.from), seconds(took))
 		if r.Kind == journal.Failed {
-			return cry("%s: %s", text, Clean(r.Text))
+			return cry("%s", joined(text, s.fresh(r.Text)))
 		}
 		return say("%s", text)
 	case h.cell == waiting:
@@ -181,7 +200,7 @@ func (s *story) tellHost(r journal.Record, took time.Duration) []line {
 	case h.cell == out:
 		return cry("%s OUT, proven on nothing, %s: %s", name, seconds(took), Clean(r.Text))
 	}
-	return cry("%s failed, %s: %s", name, seconds(took), Clean(r.Text))
+	return cry("%s", joined(name+" failed, "+seconds(took), s.fresh(r.Text)))
 }
 
 func (s *story) phaseOf(h *host) *stage {
