@@ -64,7 +64,8 @@ func (d *run) examine(ctx context.Context) Report {
 		rep.Problems = append(rep.Problems, fmt.Errorf("not proven on %s: %s: run `scap resume` or `scap repair`", rep.From.Short(), some(rep.Repair)))
 	}
 	rep.Problems = append(rep.Problems, d.gatesReady(ctx)...)
-	if len(rep.Problems) == 0 && !d.p.Back && d.p.Emergency == "" {
+	// Hosts that are repaired first will serve by then: how many, each batch looks at for itself.
+	if len(rep.Problems) == 0 && len(rep.Repair) == 0 && !d.p.Back && d.p.Emergency == "" {
 		rep.Problems = append(rep.Problems, d.tight(ctx, rep.Seen)...)
 	}
 	return rep
@@ -92,7 +93,15 @@ func (r *Report) find(p Plan) {
 		}
 	case p.Back:
 		r.From = most(votes, p.Release.ID)
+	case len(votes) == 0 && len(disks(r.Seen)) == 1:
+		// Nobody is proven, but every disk holds one release: hosts that were adopted just now, or came back from a
+		// power cut. They are repaired to what they hold.
+		r.From = disks(r.Seen)[0]
 	default:
+		if len(votes) == 0 {
+			r.Problems = append(r.Problems, errors.New("no target is proven on a release, and their disks differ: run `scap resume` or `scap status`"))
+			break
+		}
 		var errs []error
 		for id, hosts := range votes {
 			errs = append(errs, fmt.Errorf("%s: %s", id.Short(), some(hosts)))
@@ -105,6 +114,16 @@ func (r *Report) find(p Plan) {
 			r.Repair = append(r.Repair, s.Name())
 		}
 	}
+}
+
+// disks are the releases on the disks of the targets that answer; zero where there is none.
+func disks(seen []Seen) (ids []release.ID) {
+	for _, s := range seen {
+		if s.Err == nil && !slices.Contains(ids, s.State.Disk) {
+			ids = append(ids, s.State.Disk)
+		}
+	}
+	return ids
 }
 
 // found is the Data of the preflight's outcome.

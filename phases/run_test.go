@@ -11,6 +11,7 @@ import (
 
 	"scap/canary"
 	"scap/phases/journal"
+	"scap/sync/release"
 	"scap/targets"
 )
 
@@ -150,6 +151,21 @@ func TestOneHostFails(t *testing.T) {
 			})
 		})
 	}
+}
+
+// After a power cut, or right after they were adopted, no host is proven and all hold one release.
+func TestNobodyIsProvenButAllHoldOneRelease(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		p := w.plan(2)
+		p.Repair = true
+		for _, target := range p.Targets() {
+			w.host(target.Name()).running = release.ID{}
+		}
+		if err := (&Runner{Journal: w}).Run(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		w.on(t, relB)
+	})
 }
 
 // The very first host refused the release and went back by itself: something was changed and is as it was, which must not

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"scap/phases"
+	"scap/targets"
 )
 
 func newAdoptCommand(a *app) *cobra.Command {
@@ -15,8 +16,9 @@ func newAdoptCommand(a *app) *cobra.Command {
 		Use:   "adopt [HOST…]",
 		Short: "turn the plain directory at a host's served path into its first release",
 		Long: `Before the first deploy: the content of the plain directory at the served path (targets.served) becomes a release on the
-host, and a link to <root>/current takes the directory's place in one rename. The directory is kept beside it. Nothing
-that is served changes. Without HOST every host is asked, and those that are adopted already are left alone.
+host, and a link to <root>/current takes the directory's place in one rename. The directory is kept beside it. Then
+php-fpm is restarted outside the pool and proven, one host after the other; nothing that users see changes. Without HOST
+every host is asked, and those that are adopted already are left alone.
 
 ` + exitTable,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runAdopt(cmd.Context(), args) },
@@ -77,5 +79,11 @@ func (d *deploy) adopt(ctx context.Context, s phases.Seen, token uint64, owner s
 		return err
 	}
 	fmt.Fprintf(d.stdout, "%s: %s is now a link to release %s\n", s.Name(), after.Served, after.Disk.Short())
+	// What runs was compiled by the directory's old name: only a restart, out of the pool, makes it provable.
+	id := after.Disk
+	if err := d.fleet.targets[s.Name()].Repair(ctx, targets.Switch{From: id, To: id, Token: token, Owner: owner}); err != nil {
+		return err
+	}
+	fmt.Fprintf(d.stdout, "%s: serves %s, proven\n", s.Name(), id.Short())
 	return nil
 }
