@@ -21,6 +21,7 @@ func process(a *app, args []string) int {
 	// A deploy outlives the terminal that started it: a hang-up, a closed pipe or a vanished screen must not end it
 	// between two hosts. What cannot be printed is still in the journal.
 	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
+	a.stderr = &patient{w: a.stderr}
 	return a.run(context.Background(), args)
 }
 
