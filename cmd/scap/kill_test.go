@@ -220,7 +220,7 @@ func (s *site) kill(ctx context.Context, k killing, c *tally) error {
 func (s *site) dying(d death, args ...string) (result, error) {
 	cmd := s.command(args...)
 	if d.moment == "" {
-		cmd.Env = append(cmd.Env, dieEnv+"="+d.String())
+		cmd.Env = append(cmd.Env, hookEnv+"="+d.String())
 		return watched(cmd, nil)
 	}
 	is := s.moment(d)

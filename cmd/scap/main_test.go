@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -16,8 +17,8 @@ import (
 	"scap/phases/journal"
 )
 
-// dieEnv says at which record a re-executed test binary ends itself. Only the test binary reads it.
-const dieEnv = "SCAP_TEST_DIE"
+// hookEnv says at which record a re-executed test binary ends itself or waits. Only the test binary reads it.
+const hookEnv = "SCAP_TEST_HOOK"
 
 // TestMain runs the tests or, called as scap, is scap: the process that deployers start, but for the hook that kills it.
 func TestMain(m *testing.M) {
@@ -29,13 +30,19 @@ func TestMain(m *testing.M) {
 
 func reexecuted() int {
 	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
-	if text := os.Getenv(dieEnv); text != "" {
-		at, err := parseDeath(text)
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
+	if text := os.Getenv(hookEnv); text != "" {
+		kind, what, _ := strings.Cut(text, ":")
+		n, err := strconv.Atoi(what)
+		switch {
+		case kind == "pause":
+			a.through = func(w *journal.Writer) phases.Appender { return newPaused(w, what) }
+		case err == nil && (kind == "record" || kind == "outcome"):
+			at := death{n: n, outcome: kind == "outcome"}
+			a.through = func(w *journal.Writer) phases.Appender { return &mortal{Writer: w, at: at} }
+		default:
+			fmt.Fprintf(os.Stderr, "%s=%q: want record:N, outcome:N or pause:ACT\n", hookEnv, text)
 			return 99
 		}
-		a.through = func(w *journal.Writer) phases.Appender { return &mortal{Writer: w, at: at} }
 	}
 	return process(a, os.Args[1:])
 }
@@ -56,15 +63,6 @@ func (d death) String() string {
 		return fmt.Sprintf("outcome:%d", d.n)
 	}
 	return fmt.Sprintf("record:%d", d.n)
-}
-
-func parseDeath(text string) (d death, err error) {
-	kind, n, _ := strings.Cut(text, ":")
-	d.outcome = kind == "outcome"
-	if d.n, err = strconv.Atoi(n); err != nil || !d.outcome && kind != "record" {
-		return d, fmt.Errorf("%s=%q: want record:N or outcome:N", dieEnv, text)
-	}
-	return d, nil
 }
 
 // mortal is a journal whose process dies at one of its records.
@@ -106,4 +104,37 @@ func isOutcome(r journal.Record) bool {
 func die() {
 	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	select {}
+}
+
+// paused is a journal whose process stops behind its first intent to do an act, until it is interrupted (once more).
+type paused struct {
+	*journal.Writer
+	act  string
+	once sync.Once
+	got  chan os.Signal
+}
+
+func newPaused(w *journal.Writer, act string) *paused {
+	p := &paused{Writer: w, act: act, got: make(chan os.Signal, 1)}
+	signal.Notify(p.got, syscall.SIGINT)
+	return p
+}
+
+// Append appends, and waits when it is time.
+func (p *paused) Append(r journal.Record) (journal.Record, error) {
+	wait := false
+	if r.Kind == journal.Intent && r.Act == p.act && r.Target != "" {
+		p.once.Do(func() { wait = true })
+	}
+	if wait { // an earlier interrupt does not count
+		select {
+		case <-p.got:
+		default:
+		}
+	}
+	r, err := p.Writer.Append(r)
+	if wait {
+		<-p.got
+	}
+	return r, err
 }

@@ -24,6 +24,7 @@ type site struct {
 	*embedded.Fleet
 	conf string
 	load *embedded.Load
+	past []string // deploys that were over before the one a test looks at
 }
 
 // newSite starts one; it ends with the test.
@@ -96,7 +97,7 @@ func (s *site) command(args ...string) *exec.Cmd {
 	}
 	cmd := exec.Command(self)
 	cmd.Args = append([]string{"scap", "-c", s.conf}, args...)
-	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, dieEnv+"=") }), "USER=deployer",
+	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, hookEnv+"=") }), "USER=deployer",
 		"GORACE=atexit_sleep_ms=0") // the race detector would wait a second at each end
 	return cmd
 }
@@ -123,7 +124,7 @@ func (s *site) scap(t *testing.T, args ...string) result {
 }
 
 // patience is much longer than any process here takes; what hangs fails by it.
-const patience = 2 * time.Minute
+const patience = 1 * time.Minute
 
 // watched runs cmd to its end and looks at it all the time.
 func watched(cmd *exec.Cmd, look func()) (result, error) {
