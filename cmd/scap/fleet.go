@@ -199,17 +199,22 @@ func (f *fleet) runOnTarget(ctx context.Context, host string, argv []string) (st
 func readAgent(c *config.Config) (*remote.Binary, error) {
 	path := c.SSH.AgentBinary
 	if path == "" {
-		self, err := os.Executable()
-		if err != nil {
-			return nil, fmt.Errorf("find scap-agent: %w", err)
-		}
-		path = filepath.Join(filepath.Dir(self), "scap-agent")
+		path = agentBeside()
 	}
 	b, err := remote.ReadBinary(path)
 	if err != nil {
 		return nil, usage(fmt.Errorf("the agent for targets (ssh.agent_binary): %w", err))
 	}
 	return b, nil
+}
+
+// agentBeside is where the agent is when the configuration does not say.
+func agentBeside() string {
+	self, err := os.Executable()
+	if err != nil {
+		self = os.Args[0]
+	}
+	return filepath.Join(filepath.Dir(self), "scap-agent")
 }
 
 // dialler makes SSH connections from the configuration.

@@ -93,10 +93,14 @@ func (a *app) runPlan(ctx context.Context, message string, o planFlags) error {
 		fmt.Fprintln(a.stdout, "nothing to do: every host is proven on the staged release")
 		return nil
 	}
-	if !report.From.IsZero() && st.Has(report.From) {
+	switch {
+	case report.From.IsZero():
+	case st.Has(report.From):
 		if err := showDelta(a.stdout, st, report.From, r.ID, o.most); err != nil {
 			return err
 		}
+	default:
+		fmt.Fprintf(a.stdout, "which paths change is not known: %s is not kept on this deploy host\n", report.From.Short())
 	}
 	showPhases(a.stdout, conf, p)
 	for _, name := range report.Repair {
