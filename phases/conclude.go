@@ -62,6 +62,8 @@ func (d *run) conclude(ctx context.Context, err error) error {
 	hosts, bad := d.back(err)
 	if len(hosts) > 0 {
 		how = journal.Inconsistent
+	} else {
+		d.prune(d.hard, d.from)
 	}
 	if d.left() {
 		bad = errors.Join(ErrLeft, bad)

@@ -68,12 +68,14 @@ func targetsOf(list []Seen) (ts []targets.Target) {
 	return ts
 }
 
-// prune removes what the plan does not keep. The deploy is over: a failure is noted and changes nothing.
-func (d *run) prune(ctx context.Context) {
+// prune removes what the plan does not keep, nor good names. The deploy is over: a failure is noted and changes nothing.
+// It is done after a way back too: the refused release is no good to anybody, and pruning makes ready what lets the next
+// deploy, the mended one, be staged quickly.
+func (d *run) prune(ctx context.Context, good ...release.ID) {
 	if !d.p.Prune || ctx.Err() != nil {
 		return
 	}
-	keep := append(slices.Clone(d.p.Keep), d.from, d.p.Release.ID)
+	keep := append(slices.Clone(d.p.Keep), good...)
 	f := targets.Fanout{Width: targets.FullWidth, MaxFailures: targets.AnyFailures, Timeout: 5 * time.Minute}
 	_, err := targets.Each(ctx, d.all, f, func(ctx context.Context, t targets.Target) error {
 		steward, ok := t.(targets.Steward)

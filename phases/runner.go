@@ -151,7 +151,7 @@ func (d *run) forward(ctx context.Context) error {
 	if err := d.finish(ctx); err != nil {
 		return err
 	}
-	d.prune(ctx)
+	d.prune(ctx, d.from, d.p.Release.ID)
 	return nil
 }
 

@@ -16,6 +16,7 @@ import (
 	"scap/cmd/internal/ui"
 	"scap/phases"
 	"scap/phases/journal"
+	"scap/sync/release"
 	"scap/sync/store"
 	"scap/targets/lease"
 )
@@ -165,15 +166,22 @@ func (d *deploy) close() {
 	_ = d.lock.Release() // the kernel frees it with the process at the latest
 }
 
-// finish prunes the deploy host's own store after a deploy that went well, and turns how it ended into an exit code.
+// finish prunes the deploy host's own store and turns how the deploy ended into an exit code.
 func (d *deploy) finish(ctx context.Context, p phases.Plan, err error) error {
+	good := slices.Clone(p.Keep)
+	if from, err := release.ParseID(journal.Summary(d.journal.Path()).From); err == nil { // what the preflight found
+		good = append(good, from)
+	}
 	if err == nil {
-		d.pruneStore(ctx, p)
+		d.pruneStore(ctx, append(good, p.Release.ID))
 		return nil
 	}
 	var ended *phases.Ended
 	if !errors.As(err, &ended) {
 		return err
+	}
+	if ended.How != journal.Inconsistent { // the refused release is no good to anybody
+		d.pruneStore(context.WithoutCancel(ctx), good)
 	}
 	d.view.Close() // it tells how the deploy ended
 	if !d.told() {
@@ -206,9 +214,8 @@ func endCode(e *phases.Ended) int {
 
 // pruneStore keeps on the deploy host what the targets keep, and makes its next snapshot cheap. What goes wrong here
 // costs disk space and nothing else, so it is only said.
-func (d *deploy) pruneStore(ctx context.Context, p phases.Plan) {
-	ids := append(slices.Clone(p.Keep), p.Release.ID, p.From)
-	if _, err := d.store.Prune(ctx, ids); err != nil {
+func (d *deploy) pruneStore(ctx context.Context, keep []release.ID) {
+	if _, err := d.store.Prune(ctx, keep); err != nil {
 		fmt.Fprintf(d.stderr, "scap: prune %s: %v\n", d.store.Root(), err)
 	}
 }
