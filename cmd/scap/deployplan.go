@@ -139,21 +139,26 @@ func combine(gates []canary.Gate) canary.Gate {
 	return canary.All(gates...)
 }
 
-// keep returns the releases that pruning leaves: the newest n that a deploy left proven, and all of those that are
-// younger than keepFor.
+// keep returns the releases that pruning leaves: the newest n that a deploy of ds (newest first) left proven or found
+// proven, and all of those that are younger than keepFor. What deploys found is the way back from the first of them.
 func keep(ds []journal.Deploy, n int, keepFor time.Duration, now time.Time) []release.ID {
 	var ids []release.ID
 	seen := map[string]bool{}
-	for _, d := range ds { // newest first
-		if d.How != journal.Deployed || d.Failed || seen[d.To] {
-			continue
+	add := func(name string, at time.Time) {
+		if seen[name] || len(ids) >= n && now.Sub(at) > keepFor {
+			return
 		}
-		if len(ids) >= n && now.Sub(d.Ended) > keepFor {
-			continue
-		}
-		if id, err := release.ParseID(d.To); err == nil {
+		if id, err := release.ParseID(name); err == nil {
 			ids = append(ids, id)
-			seen[d.To] = true
+			seen[name] = true
+		}
+	}
+	for _, d := range ds {
+		if d.How == journal.Deployed && !d.Failed {
+			add(d.To, d.Ended)
+		}
+		if d.Changed {
+			add(d.From, d.Began)
 		}
 	}
 	return ids
