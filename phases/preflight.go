@@ -99,7 +99,9 @@ func (r *Report) find(p Plan) {
 		r.From = disks(r.Seen)[0]
 	default:
 		if len(votes) == 0 {
-			r.Problems = append(r.Problems, errors.New("no target is proven on a release, and their disks differ: run `scap resume` or `scap status`"))
+			if len(disks(r.Seen)) > 1 { // else none answers, and each says why
+				r.Problems = append(r.Problems, errors.New("no target is proven on a release, and their disks differ: run `scap resume` or `scap status`"))
+			}
 			break
 		}
 		var errs []error

@@ -32,15 +32,12 @@ func (a *app) runAdopt(ctx context.Context, names []string) error {
 		return err
 	}
 	defer d.close()
-	if err := d.connect(false); err != nil {
+	asked, err := named(d.conf, names)
+	if err != nil {
 		return err
 	}
-	asked := map[string]bool{}
-	for _, name := range names {
-		if _, err := d.fleet.host(name); err != nil {
-			return err
-		}
-		asked[name] = true
+	if err := d.connect(false); err != nil {
+		return err
 	}
 	seen := phases.Survey(ctx, d.fleet.all(), surveyLimit)
 	token := uint64(0)

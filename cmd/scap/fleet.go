@@ -75,7 +75,7 @@ func (f *fleet) add(h config.Host, d *dialler, src push.Source, balancers map[st
 	}
 	opener, err := d.host(h.Name)
 	if err != nil {
-		return usage(err)
+		return err
 	}
 	host := remote.New(h.Name, opener, src, conf)
 	host.SwitchWait = 3 * switchLimit(g) // both directions, and the lock before them
@@ -141,7 +141,7 @@ func (f *fleet) haproxies(b config.Balancer, d *dialler) ([]pool.Balancer, error
 	var via *remote.SSH
 	if b.Via != "" {
 		var err error
-		if via, err = d.ssh(b.Via, nil); err != nil {
+		if via, err = d.ssh(b.Via, d.jump); err != nil {
 			return nil, err
 		}
 		f.closers = append(f.closers, via)
@@ -223,28 +223,42 @@ type dialler struct {
 	agent *remote.Binary
 	jump  *remote.SSH
 	turns chan struct{} // ssh.max_connects
+
+	usable bool // keys, known hosts and SSH agent are as they should be
 }
 
 // ssh returns a connection to host, not yet made.
 func (d *dialler) ssh(host string, jump *remote.SSH) (*remote.SSH, error) {
-	address, portText, err := net.SplitHostPort(d.conf.SSH.Of(host))
+	address, port, err := splitPort(d.conf.SSH.Of(host))
 	if err != nil {
 		return nil, fmt.Errorf("address of %s: %w", host, err)
 	}
-	port, err := strconv.Atoi(portText)
-	if err != nil {
-		return nil, fmt.Errorf("address of %s: %w", host, err)
-	}
+	o := d.options(d.conf.SSH.User, address, port)
+	o.Jump = jump
+	return remote.NewSSH(o)
+}
+
+// options are what all connections have in common, so that whoever may reach the hosts may reach the jump host.
+func (d *dialler) options(user, address string, port int) remote.SSHOptions {
 	s := d.conf.SSH
 	socket := s.AgentSocket
 	if socket == "" && len(s.IdentityFiles) == 0 {
 		socket = os.Getenv("SSH_AUTH_SOCK")
 	}
-	return remote.NewSSH(remote.SSHOptions{
-		Host: address, Port: port, User: s.User, Keys: s.IdentityFiles, AuthSocket: socket, KnownHosts: s.KnownHosts,
-		Jump: jump, Agent: d.agent, AgentDir: s.AgentDir, AllowRoot: s.AllowRoot,
+	return remote.SSHOptions{
+		Host: address, Port: port, User: user, Keys: s.IdentityFiles, AuthSocket: socket, KnownHosts: s.KnownHosts,
+		Agent: d.agent, AgentDir: s.AgentDir, AllowRoot: s.AllowRoot,
 		DialTimeout: s.ConnectTimeout, Keepalive: s.KeepaliveInterval, Misses: s.KeepaliveCount,
-	})
+	}
+}
+
+func splitPort(text string) (host string, port int, err error) {
+	host, portText, err := net.SplitHostPort(text)
+	if err != nil {
+		return "", 0, err
+	}
+	port, err = strconv.Atoi(portText)
+	return host, port, err
 }
 
 func (d *dialler) openJump() error {
@@ -252,31 +266,29 @@ func (d *dialler) openJump() error {
 	if text == "" {
 		return nil
 	}
-	name, address, ok := strings.Cut(text, "@")
+	user, address, ok := strings.Cut(text, "@")
 	if !ok {
-		name, address = d.conf.SSH.User, text
+		user, address = d.conf.SSH.User, text
 	}
-	host, portText, err := net.SplitHostPort(address)
+	host, port, err := splitPort(address)
 	if err != nil {
-		host, portText = address, "22"
+		host, port = address, 22
 	}
-	port, err := strconv.Atoi(portText)
-	if err != nil {
-		return usage(fmt.Errorf("ssh.jump_host %q: %w", text, err))
+	if d.jump, err = remote.NewSSH(d.options(user, host, port)); err != nil {
+		return usage(fmt.Errorf("ssh.jump_host: %w", err))
 	}
-	s := d.conf.SSH
-	d.jump, err = remote.NewSSH(remote.SSHOptions{
-		Host: host, Port: port, User: name, Keys: s.IdentityFiles, AuthSocket: s.AgentSocket, KnownHosts: s.KnownHosts,
-		DialTimeout: s.ConnectTimeout, Keepalive: s.KeepaliveInterval, Misses: s.KeepaliveCount,
-	})
-	return err
+	return nil
 }
 
-// host returns the opener of a target's agent sessions.
+// host returns the opener of a target's agent sessions. What is wrong on this side is told once, by the first.
 func (d *dialler) host(name string) (remote.Opener, error) {
 	s, err := d.ssh(name, d.jump)
+	if err == nil && !d.usable {
+		err = s.Usable()
+		d.usable = err == nil
+	}
 	if err != nil {
-		return nil, err
+		return nil, usage(fmt.Errorf("no host can be reached from here (ssh in %s): %w", d.conf.File, err))
 	}
 	return limited{Opener: s, turns: d.turns}, nil
 }
@@ -301,11 +313,20 @@ func (l limited) Open(ctx context.Context) (io.ReadWriteCloser, error) {
 // errNoHost names what a verb was asked for and the configuration does not have.
 var errNoHost = errors.New("no such host in the configuration")
 
-// host returns the target called name.
-func (f *fleet) host(name string) (*pool.Target, error) {
-	t, ok := f.targets[name]
-	if !ok {
-		return nil, usage(fmt.Errorf("%s: %w (%s)", name, errNoHost, f.conf.File))
+// named is the set of hosts that a verb was asked for; each must be in the configuration.
+func named(c *config.Config, names []string) (map[string]bool, error) {
+	known := map[string]bool{}
+	for _, ph := range c.Phases {
+		for _, h := range ph.Hosts {
+			known[h.Name] = true
+		}
 	}
-	return t, nil
+	asked := map[string]bool{}
+	for _, name := range names {
+		if !known[name] {
+			return nil, usage(fmt.Errorf("%q: %w (%s); `scap config show` lists the hosts, by full name", name, errNoHost, c.File))
+		}
+		asked[name] = true
+	}
+	return asked, nil
 }

@@ -37,15 +37,12 @@ func (a *app) runRepair(ctx context.Context, names []string) error {
 	if err := d.finished(); err != nil {
 		return err
 	}
-	if err := d.connect(false); err != nil {
+	broken, err := named(d.conf, names)
+	if err != nil {
 		return err
 	}
-	broken := map[string]bool{}
-	for _, name := range names {
-		if _, err := d.fleet.host(name); err != nil {
-			return err
-		}
-		broken[name] = true
+	if err := d.connect(false); err != nil {
+		return err
 	}
 	seen := phases.Survey(ctx, d.fleet.all(), surveyLimit)
 	if ctx.Err() != nil {
@@ -57,7 +54,7 @@ func (a *app) runRepair(ctx context.Context, names []string) error {
 	}
 	r, err := d.store.Lookup(id)
 	if err != nil {
-		return fmt.Errorf("the fleet serves %s, which this deploy host does not have: %w", id.Short(), err)
+		return fmt.Errorf("the fleet serves %s, which this deploy host does not have (run it where that was deployed, or `scap sync` here): %w", id.Short(), err)
 	}
 	return d.repairAll(ctx, seen, broken, r, token+1)
 }
@@ -86,7 +83,8 @@ func (d *deploy) agreed(seen []phases.Seen, broken map[string]bool) (id release.
 	}
 	good, ok := journal.LastGood(past, "")
 	if !ok {
-		return id, token, errors.New("no other host proves a release, and no deploy left one proven")
+		err := errors.New("no other host proves a release and no deploy left one proven, so it is not known which to bring the host to: `scap sync` deploys one")
+		return id, token, errors.Join(err, silent(seen))
 	}
 	id, err = release.ParseID(good)
 	return id, token, err

@@ -44,9 +44,6 @@ func (a *app) runResume(ctx context.Context, fromTargets bool) error {
 		return err
 	}
 	defer d.close()
-	if err := d.connect(false); err != nil {
-		return err
-	}
 	if fromTargets {
 		return d.resumeFromTargets(ctx)
 	}
@@ -57,6 +54,9 @@ func (a *app) runResume(ctx context.Context, fromTargets bool) error {
 	if !open {
 		fmt.Fprintln(a.stderr, "scap: the last deploy has ended: nothing to resume (`scap status` shows the fleet; `scap repair HOST` brings one host in line)")
 		return nil
+	}
+	if err := d.connect(false); err != nil {
+		return err
 	}
 	past, err := journal.Load(last.Path)
 	if err != nil {
@@ -77,12 +77,20 @@ func (a *app) runResume(ctx context.Context, fromTargets bool) error {
 
 // resumeFromTargets takes the fleet back by what the targets themselves remember.
 func (d *deploy) resumeFromTargets(ctx context.Context) error {
-	origin, err := phases.FromTargets(phases.Survey(ctx, d.fleet.all(), surveyLimit))
-	if errors.Is(err, phases.ErrFinished) {
+	if err := d.connect(false); err != nil {
+		return err
+	}
+	seen := phases.Survey(ctx, d.fleet.all(), surveyLimit)
+	origin, err := phases.FromTargets(seen)
+	switch quiet := silent(seen); {
+	case errors.Is(err, phases.ErrFinished) && quiet == nil:
 		fmt.Fprintf(d.stderr, "scap: nothing to resume: %v\n", err)
 		return nil
-	}
-	if err != nil {
+	case errors.Is(err, phases.ErrFinished):
+		return coded{exitInconsistent, fmt.Errorf("%w; `scap repair` those that are silent when they answer again:\n%w", err, quiet)}
+	case err != nil && quiet != nil:
+		return fmt.Errorf("%w; no answer from:\n%w", err, quiet)
+	case err != nil:
 		return err
 	}
 	d.journal, err = d.takeUp(origin.Deploy)
@@ -95,6 +103,17 @@ func (d *deploy) resumeFromTargets(ctx context.Context) error {
 	}
 	p.From, p.Attended, p.Well = origin.From, d.attended(), d.well
 	return d.finish(ctx, p, d.runner().Undo(ctx, p, nil))
+}
+
+// silent names the targets that did not answer, and why; nil when all did.
+func silent(seen []phases.Seen) error {
+	var errs []error
+	for _, s := range seen {
+		if s.Err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", s.Name(), s.Err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // takeUp opens the journal of deploy, or begins one by that name where this host has none.

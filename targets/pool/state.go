@@ -108,7 +108,7 @@ func (t *Target) State(ctx context.Context) (targets.State, error) {
 			"balancers disagree on %s and no deploy took it out (%s): drain it at all of them or at none", t.Name(), describe(views)))
 	}
 	if err != nil {
-		return st, fmt.Errorf("ask %s: %w", t.Name(), err)
+		return st, err // it names the host
 	}
 	return st, nil
 }

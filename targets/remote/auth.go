@@ -54,6 +54,19 @@ func (s *SSH) identify(ctx context.Context) (*identity, error) {
 	return id, nil
 }
 
+// Usable says what is wrong on this side, whichever host is asked: known hosts or keys that cannot be read, an SSH agent
+// that does not answer. It asks no host.
+func (s *SSH) Usable() error {
+	ctx, cancel := context.WithTimeout(s.life, s.o.DialTimeout)
+	defer cancel()
+	id, err := s.identify(ctx)
+	if err != nil {
+		return err
+	}
+	id.close()
+	return nil
+}
+
 // withAgent adds the keys of an SSH agent. The socket is closed with ctx, so that an agent that hangs cannot hold us.
 func (id *identity) withAgent(ctx context.Context, keys []ssh.Signer) (ssh.AuthMethod, error) {
 	sock, err := (&net.Dialer{}).DialContext(ctx, "unix", id.o.AuthSocket)

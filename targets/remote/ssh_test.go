@@ -113,6 +113,30 @@ func TestKeys(t *testing.T) {
 	refused(t, open(t, o), time.Minute, "no agent") // it was let in
 }
 
+// TestUsable: what is wrong on this side is known without asking a host.
+func TestUsable(t *testing.T) {
+	c := newCredentials(t)
+	c.know(t, "other.example:22", c.host.PublicKey())
+	missing := filepath.Join(t.TempDir(), "missing")
+	for name, spoil := range map[string]func(*SSHOptions){
+		"":            func(*SSHOptions) {},
+		"known hosts": func(o *SSHOptions) { o.KnownHosts = []string{missing} },
+		"SSH key":     func(o *SSHOptions) { o.Keys = []string{missing} },
+		"SSH agent":   func(o *SSHOptions) { o.AuthSocket = missing },
+	} {
+		o := c.options(t, "192.0.2.1:22") // nobody is there
+		spoil(&o)
+		s, err := NewSSH(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Usable(); name == "" && err != nil || name != "" && (err == nil || !strings.Contains(err.Error(), name)) {
+			t.Errorf("%q is wrong: %v", name, err)
+		}
+		_ = s.Close()
+	}
+}
+
 // keyAgent is an SSH agent that holds the key.
 func keyAgent(t *testing.T, file string) string {
 	t.Helper()
