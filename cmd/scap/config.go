@@ -11,12 +11,12 @@ func newConfigCommand(a *app) *cobra.Command {
 		Use:   "config",
 		Short: "check or show the configuration, or print the sudoers lines that targets need",
 		Long:  "Reads the configuration and changes nothing. scap.yaml in the source tree is a complete, commented example.",
-		Args:  argCheck(cobra.NoArgs),
+		Args:  verbOnly,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(
 		&cobra.Command{
-			Use: "check", Short: "report every mistake at once, with file, line and column", Args: argCheck(cobra.NoArgs),
+			Use: "check", Short: "report every mistake at once, with file, line and column", Args: argCount(0, 0),
 			RunE: func(*cobra.Command, []string) error {
 				c, err := a.load()
 				if err != nil {
@@ -31,7 +31,7 @@ func newConfigCommand(a *app) *cobra.Command {
 			},
 		},
 		&cobra.Command{
-			Use: "show", Short: "print what is in force: defaults filled in, host ranges expanded", Args: argCheck(cobra.NoArgs),
+			Use: "show", Short: "print what is in force: defaults filled in, host ranges expanded", Args: argCount(0, 0),
 			RunE: func(*cobra.Command, []string) error {
 				c, err := a.load()
 				if err != nil {
@@ -41,7 +41,7 @@ func newConfigCommand(a *app) *cobra.Command {
 			},
 		},
 		&cobra.Command{
-			Use: "sudoers", Short: "print the lines that each group's targets need in sudoers, without wildcards", Args: argCheck(cobra.NoArgs),
+			Use: "sudoers", Short: "print the lines that each group's targets need in sudoers, without wildcards", Args: argCount(0, 0),
 			RunE: func(*cobra.Command, []string) error {
 				c, err := a.load()
 				if err != nil {

@@ -21,7 +21,7 @@ func newDemoCommand(a *app) *cobra.Command {
 		Short: "deploy to an embedded fleet of 12 hosts under load: the old way, scap's way, and two broken releases",
 		Long: `Runs the incident of 2023-01-17 on an embedded fleet, without root and without any service: 12 hosts with real agents and
 stores behind a model of php-fpm and a balancer, and users who ask all the time. About a minute.`,
-		Args: argCheck(cobra.NoArgs),
+		Args: argCount(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.runDemo(cmd.Context()) },
 	}
 }

@@ -206,6 +206,41 @@ func TestCtrlC(t *testing.T) {
 	})
 }
 
+// A phase that asks waits for a word: yes goes on, no takes back, and a terminal that closes is no yes.
+func TestConfirm(t *testing.T) {
+	s := newSite(t, []embedded.Group{{Name: "test", Hosts: 1, Unpooled: true}, {Name: "prod", Hosts: 2}},
+		embedded.YAMLOptions{QuietWindow: 100 * time.Millisecond, Tick: 100 * time.Millisecond, Confirm: true})
+	s.users(t, 20)
+	for _, c := range []struct {
+		name, keys string
+		code       int
+		deployed   bool
+	}{
+		{"no", "n\n", exitDeclined, false},
+		{"the end of input", "\x04", exitRolledBack, false},
+		{"Ctrl-C", "\x03", exitCancelled, false},
+		{"not understood, then yes", "what?\ny\n", exitOK, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			want, next := s.fresh(t)
+			if c.deployed {
+				want = next
+			}
+			tty := s.console(t, "", "sync", c.name)
+			until(t, "the question", func() bool { return strings.Contains(tty.String(), "[y]es") })
+			for _, key := range []byte(c.keys) {
+				tty.press(key)
+			}
+			if code := tty.wait(); code != c.code {
+				t.Errorf("exit code %d\n%s", code, tty)
+			}
+			if _, mark := s.one(t); mark != want {
+				t.Errorf("every host serves %s, not %s\n%s", mark, want, tty)
+			}
+		})
+	}
+}
+
 // A deploy outlives whatever becomes of the terminal, and ends deployed.
 func TestDeployOutlivesItsTerminal(t *testing.T) {
 	s := talkative(t)

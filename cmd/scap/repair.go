@@ -22,7 +22,7 @@ func newRepairCommand(a *app) *cobra.Command {
 host to it, proves it and puts it back into the pool. The other hosts must be on one release.
 
 ` + exitTable,
-		Args: argCheck(cobra.MinimumNArgs(1)),
+		Args: argCount(1, -1),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.runRepair(cmd.Context(), args) },
 	}
 }

@@ -30,7 +30,7 @@ journal only says what the deploy was for. It may be repeated, and killed, as of
 --from-targets works without the journal, on another deploy host for example: each target keeps its own last intent.
 
 ` + exitTable,
-		Args: argCheck(cobra.NoArgs),
+		Args: argCount(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.runResume(cmd.Context(), fromTargets) },
 	}
 	cmd.Flags().BoolVar(&fromTargets, "from-targets", false, "find out from the targets what the last deploy was")

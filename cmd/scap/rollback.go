@@ -25,12 +25,12 @@ Hosts that do not serve well are no capacity: a fleet that is broken everywhere 
 does not turn it around; it goes on past failures and names them.
 
 ` + exitTable,
-		Args: argCheck(cobra.MaximumNArgs(1)),
+		Args: argCount(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.runRollback(cmd.Context(), strings.Join(args, ""), o)
 		},
 	}
-	cmd.Flags().StringVar(&o.emergency, "emergency", "", "do not drain, do not wait for requests in flight, at full width; the `REASON` is journaled")
+	cmd.Flags().Var((*reason)(&o.emergency), "emergency", "do not drain, do not wait for requests in flight, at full width; the `REASON` is journaled")
 	return cmd
 }
 

@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -40,18 +43,15 @@ func newRootCommand(a *app) *cobra.Command {
 reads the error rate only after the new runtime is proven, and goes back to one release from any instant.
 
 ` + exitTable,
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usage(fmt.Errorf("unknown verb %q; `scap help` lists the verbs", args[0]))
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		Args:              verbOnly,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE: a.checkJSON,
 	}
+	root.SetHelpCommand(newHelpCommand())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usage(fmt.Errorf("%w; see `scap help %s`", err, cmd.Name()))
+		return usage(fmt.Errorf("%w; see `%s`", err, helpOf(cmd)))
 	})
 	f := root.PersistentFlags()
 	f.StringVarP(&a.configPath, "conf", "c", config.DefaultFile, "the configuration `FILE`; nothing in the working directory overrides it")
@@ -101,12 +101,85 @@ func (a *app) terminal() (out *os.File, interactive bool) {
 	return o, ok && term.IsTerminal(int(i.Fd()))
 }
 
-// oneArg wraps cobra's argument checks so that a wrong count is a usage error that says what was expected.
-func argCheck(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return usage(fmt.Errorf("%s: %w; see `scap help %s`", cmd.Name(), err, cmd.Name()))
-		}
+// verbOnly is for a command that only has verbs below it.
+func verbOnly(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
 		return nil
 	}
+	name := strings.TrimPrefix(verbOf(cmd)+" "+args[0], " ")
+	return usage(fmt.Errorf("unknown verb %q; `%s` lists the verbs", name, helpOf(cmd)))
+}
+
+// argCount demands least to most arguments; most below 0 is any number. An empty one is a variable that a script forgot
+// to set: it must not stand for a default.
+func argCount(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		wrong := ""
+		switch {
+		case len(args) > 0 && most == 0:
+			wrong = fmt.Sprintf("takes no arguments, have %q", args)
+		case most >= 0 && len(args) > most:
+			wrong = fmt.Sprintf("takes at most %s, have %q", strings.TrimPrefix(cmd.Use, cmd.Name()+" "), args)
+		case len(args) < least:
+			wrong = "wants " + strings.TrimPrefix(cmd.Use, cmd.Name()+" ")
+		case slices.Contains(args, ""):
+			wrong = "has an empty argument"
+		}
+		if wrong == "" {
+			return nil
+		}
+		return usage(fmt.Errorf("%s %s; see `%s`", verbOf(cmd), wrong, helpOf(cmd)))
+	}
+}
+
+// verbOf is what a command is called on the command line: "config check".
+func verbOf(cmd *cobra.Command) string {
+	return strings.TrimPrefix(strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()), " ")
+}
+
+// helpOf is how its manual is asked for.
+func helpOf(cmd *cobra.Command) string { return strings.TrimSuffix("scap help "+verbOf(cmd), " ") }
+
+// newHelpCommand is cobra's but for a verb that does not exist, which is an error.
+func newHelpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [VERB]",
+		Short: "explain a verb",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return usage(fmt.Errorf("unknown verb %q; `scap help` lists the verbs", strings.Join(args, " ")))
+			}
+			about.InitDefaultHelpFlag()
+			return about.Help()
+		},
+	}
+}
+
+// reason is a flag's value that must say something.
+type reason string
+
+func (r *reason) String() string { return string(*r) }
+
+// Set refuses nothing but silence, which would also leave the flag without effect.
+func (r *reason) Set(text string) error {
+	if strings.TrimSpace(text) == "" {
+		return errors.New("say why: the journal keeps it")
+	}
+	*r = reason(text)
+	return nil
+}
+
+// Type is for help.
+func (r *reason) Type() string { return "REASON" }
+
+// speaksJSON names the verbs that --json changes. With any other it would be without effect.
+var speaksJSON = []string{"sync", "rollback", "resume", "status"}
+
+// checkJSON refuses --json where there is nothing to print as such.
+func (a *app) checkJSON(cmd *cobra.Command, _ []string) error {
+	if a.json && cmd.HasParent() && !slices.Contains(speaksJSON, cmd.Name()) {
+		return usage(fmt.Errorf("--json: %s writes no journal; it goes with %s", verbOf(cmd), strings.Join(speaksJSON, ", ")))
+	}
+	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -27,7 +28,7 @@ func newStatusCommand(a *app) *cobra.Command {
 somebody else than a deploy took it out), and no problem is found. With --json: one line a host.
 
 ` + exitTable,
-		Args: argCheck(cobra.NoArgs),
+		Args: argCount(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.runStatus(cmd.Context()) },
 	}
 }
@@ -136,7 +137,7 @@ func (rows hostRows) table(w io.Writer, conf *config.Config) error {
 		byName[r.Host] = r
 	}
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "PHASE\tHOST\tDISK\tRUNNING\tDESIRED\tPOOL\tSINCE\t")
+	fmt.Fprintln(t, "PHASE\tHOST\tDISK\tRUNNING\tDESIRED\tPOOL\tSINCE UTC\t")
 	for _, ph := range conf.Phases {
 		for _, h := range ph.Hosts {
 			r := byName[h.Name]
@@ -144,20 +145,38 @@ func (rows hostRows) table(w io.Writer, conf *config.Config) error {
 				fmt.Fprintf(t, "%s\t%s\t?\t?\t?\t?\t\tNO ANSWER\n", ph.Name, h.Name)
 				continue
 			}
-			s, since, mark := r.State, "", ""
-			if !s.Proof.Started.IsZero() {
-				since = s.Proof.Started.UTC().Format("2006-01-02 15:04:05")
-			}
+			s, mark := r.State, ""
 			if len(r.Wrong) > 0 {
 				mark = "WRONG"
 			}
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", ph.Name, h.Name, s.Disk.Short(), s.Running.Short(), s.Desired.Short(), s.Pooled, since, mark)
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", ph.Name, h.Name,
+				s.Disk.Short(), like(s.Running, s.Disk), like(s.Desired, s.Disk), s.Pooled, since(s.Proof.Started, time.Now()), mark)
 		}
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
 	return rows.summary(w, conf)
+}
+
+// like is "=" for what is as on the disk: a table of equal numbers hides the one that is not.
+func like(id, disk release.ID) string {
+	if id == disk && !id.IsZero() {
+		return "="
+	}
+	return id.Short()
+}
+
+// since is the time of a start today, the day of an earlier one.
+func since(at, now time.Time) string {
+	at, now = at.UTC(), now.UTC()
+	switch {
+	case at.IsZero():
+		return ""
+	case at.Format(time.DateOnly) == now.Format(time.DateOnly):
+		return at.Format(time.TimeOnly)
+	}
+	return at.Format(time.DateOnly)
 }
 
 // summary says in words what is wrong, and what the deploy host knows of the last deploy and of kept releases.
@@ -175,7 +194,7 @@ func (rows hostRows) summary(w io.Writer, conf *config.Config) error {
 		fmt.Fprintf(w, "%d of %d hosts are not in line\n", wrong, len(rows))
 	}
 	if last, ok, _ := journal.Latest(journalDir(conf)); ok { // what the journal cannot say is not worth an error here
-		fmt.Fprintf(w, "last deploy: %s by %s: %s %s\n", last.Name, last.Outline.User, orText(last.How, "has not ended"), clean(last.Outline.Message))
+		fmt.Fprintf(w, "last deploy: %s by %s: %s, %q\n", last.Name, clean(last.Outline.User), orText(last.How, "has not ended"), last.Outline.Message)
 	}
 	return kept(w, conf)
 }

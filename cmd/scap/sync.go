@@ -22,9 +22,9 @@ type syncOptions struct {
 
 func (o *syncOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&o.emergency, "emergency", "", "do not drain, do not wait for requests in flight, at full width; the `REASON` is journaled")
+	f.Var((*reason)(&o.emergency), "emergency", "do not drain, do not wait for requests in flight, at full width; the `REASON` is journaled")
 	f.BoolVar(&o.dryRun, "dry-run", false, "only say what would be done, as `scap plan` does")
-	f.StringVar(&o.noGate, "no-gate", "", "ask no gate; the `REASON` is journaled and shown")
+	f.Var((*reason)(&o.noGate), "no-gate", "ask no gate; the `REASON` is journaled and shown")
 }
 
 func newSyncCommand(a *app) *cobra.Command {
@@ -43,7 +43,10 @@ The message goes into the journal. A message may be several words.
 		Example: `  scap sync "Backport for T327196: fix DiscussionTools"
   scap sync --yes -D phases.canaries.bake:60s "config change"`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if o.dryRun {
+			switch {
+			case o.dryRun && a.json:
+				return usage(errors.New("--json: a dry run writes no journal"))
+			case o.dryRun:
 				return a.runPlan(cmd.Context(), strings.Join(args, " "), planFlags{most: 20})
 			}
 			return a.runSync(cmd.Context(), strings.Join(args, " "), o)

@@ -14,7 +14,7 @@ func newVersionCommand(a *app) *cobra.Command {
 		Use:   "version",
 		Short: "print which build this is and which agent it would copy to targets",
 		Long:  "Prints the build, and the hash of the agent beside this binary. ssh.agent_binary of a configuration may name another one.",
-		Args:  argCheck(cobra.NoArgs),
+		Args:  argCount(0, 0),
 		RunE: func(*cobra.Command, []string) error {
 			build := "unknown build"
 			if info, ok := debug.ReadBuildInfo(); ok {
