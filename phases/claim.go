@@ -17,10 +17,10 @@ func (d *run) claim(ctx context.Context, token uint64, owner string, ts []target
 	clear(d.claimed)
 	d.mu.Unlock()
 	f := targets.Fanout{Width: targets.FullWidth, MaxFailures: targets.AnyFailures}
-	_, err := targets.Each(ctx, ts, f, func(ctx context.Context, t targets.Target) error {
+	rs, err := targets.Each(ctx, ts, f, func(ctx context.Context, t targets.Target) error {
 		return d.claimOne(ctx, t)
 	})
-	return wrap(err, "claim")
+	return wrap(d.goPast(ctx, rs, err), "claim")
 }
 
 // claimOne claims t unless that is done. An answer that was lost leaves it to be done again: the target works for nobody
@@ -72,7 +72,7 @@ func (d *run) verify(ctx context.Context) error {
 		id = d.p.Release.ID
 	}
 	f := targets.Fanout{Width: targets.FullWidth, MaxFailures: targets.AnyFailures, Timeout: d.p.Limits.Verify}
-	_, err := targets.Each(ctx, d.all, f, func(ctx context.Context, t targets.Target) error {
+	rs, err := targets.Each(ctx, d.going(d.all), f, func(ctx context.Context, t targets.Target) error {
 		steward, ok := t.(targets.Steward)
 		if !ok || (d.p.Back && !slices.Contains(d.first[t.Name()].State.Releases, id)) {
 			return nil
@@ -80,5 +80,5 @@ func (d *run) verify(ctx context.Context) error {
 		r := journal.Record{Act: journal.Verify, Target: t.Name(), To: text(id)}
 		return d.act(ctx, r, func() error { return steward.Verify(ctx, id) })
 	})
-	return wrap(err, "verify %s", id.Short())
+	return wrap(d.goPast(ctx, rs, err), "verify %s", id.Short())
 }

@@ -57,6 +57,9 @@ func (d *run) conclude(ctx context.Context, err error) error {
 		return d.end(&Ended{How: d.how(ctx, err, journal.Unchanged), Cause: err})
 	case errors.Is(err, targets.ErrFenced), d.left():
 		return d.end(&Ended{How: journal.Inconsistent, Hosts: hosts, Cause: err})
+	case d.p.Back && (ctx.Err() == nil || d.from.IsZero()):
+		// What came from does not work, or is not known: resume goes on with the rollback.
+		return d.end(&Ended{How: journal.Inconsistent, Hosts: d.unprovenNames(), Cause: err})
 	}
 	how := d.how(ctx, err, journal.RolledBack)
 	hosts, bad := d.back(err)

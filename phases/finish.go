@@ -28,7 +28,7 @@ func (d *run) finish(ctx context.Context) error {
 	to := d.p.Release.ID
 	bad := d.unproven(d.survey(ctx, d.all), to)
 	if len(bad) > 0 && ctx.Err() == nil {
-		_ = d.bring(ctx, goal{to: to, other: d.from, verb: journal.Repair, tries: 1}, targetsOf(bad)) // what counts is the next look
+		_ = d.bring(ctx, goal{to: to, other: d.from, verb: journal.Repair, tries: 1}, d.going(targetsOf(bad))) // what counts is the next look
 		bad = d.unproven(d.survey(ctx, d.all), to)
 	}
 	if ctx.Err() != nil {
@@ -59,6 +59,11 @@ func (d *run) unproven(list []Seen, id release.ID) (bad []Seen) {
 		}
 	}
 	return bad
+}
+
+// unprovenNames asks all targets and names those that are not proven on the release.
+func (d *run) unprovenNames() []string {
+	return names(targetsOf(d.unproven(d.survey(d.hard, d.all), d.p.Release.ID)))
 }
 
 func targetsOf(list []Seen) (ts []targets.Target) {

@@ -16,7 +16,7 @@ func (d *run) phase(ctx context.Context, ph Phase) error {
 	r := journal.Record{Act: journal.PhaseAct, Phase: ph.Name}
 	return wrap(d.act(ctx, r, func() error {
 		x := &progress{run: d, ph: ph}
-		if err := x.batches(ctx, ph.Targets); err != nil {
+		if err := x.batches(ctx, d.going(ph.Targets)); err != nil {
 			return err
 		}
 		if again := x.returned(ctx); len(again) > 0 { // within the budget: they get one more chance

@@ -23,7 +23,9 @@ type Report struct {
 	Repair []string
 	// Problems keep the plan from being run; each names its target.
 	Problems []error
-	token    uint64 // the largest that any target has seen
+	// Past says why a rollback leaves targets aside: by target.
+	Past  map[string]error
+	token uint64 // the largest that any target has seen
 }
 
 // Err returns the problems as one error that wraps ErrPreflight, nil when there are none.
@@ -57,8 +59,20 @@ func (d *run) examine(ctx context.Context) Report {
 	if rep.Nothing {
 		return rep
 	}
+	rep.Past = map[string]error{}
 	for _, s := range rep.Seen {
-		rep.Problems = append(rep.Problems, d.unfit(s, rep.From)...)
+		switch errs := d.unfit(s, rep.From); {
+		case len(errs) == 0:
+		case d.p.Back: // what one target lacks must not keep the others on a release that does not work
+			rep.Past[s.Name()] = errors.Join(errs...)
+		default:
+			rep.Problems = append(rep.Problems, errs...)
+		}
+	}
+	if len(rep.Past) == len(rep.Seen) {
+		for _, s := range rep.Seen {
+			rep.Problems = append(rep.Problems, rep.Past[s.Name()])
+		}
 	}
 	if len(rep.Repair) > 0 && !d.p.Repair && !d.p.Back {
 		rep.Problems = append(rep.Problems, fmt.Errorf("not proven on %s: %s: run `scap resume` or `scap repair`", rep.From.Short(), some(rep.Repair)))
@@ -228,7 +242,12 @@ func (d *run) preflight(ctx context.Context) (todo bool, err error) {
 	if err := d.outcome(r, rep.Err()); err != nil || rep.Nothing {
 		return false, err
 	}
-	if err := d.claim(ctx, rep.token+1, d.p.Deploy, d.all); err != nil {
+	for _, s := range rep.Seen {
+		if why := rep.Past[s.Name()]; why != nil {
+			d.leave(s.Name(), why)
+		}
+	}
+	if err := d.claim(ctx, rep.token+1, d.p.Deploy, d.going(d.all)); err != nil {
 		return false, err
 	}
 	if len(rep.Repair) > 0 && !d.p.Back {

@@ -96,12 +96,12 @@ func read(past iter.Seq[journal.Record], p Plan) (history, error) {
 	for _, r := range h.records {
 		h.token = max(h.token, r.Token)
 		switch {
-		case r.Kind == journal.Done && r.Act == journal.Preflight && r.From != "":
+		case r.Kind == journal.Done && r.Act == journal.Preflight && len(r.Data) > 0:
 			var f found
 			if err := json.Unmarshal(r.Data, &f); err != nil {
 				return h, fmt.Errorf("record %d: %w", r.Seq, err)
 			}
-			from, h.out = r.From, f.Out
+			from, h.out = or(r.From, from), f.Out
 		case r.Kind == journal.Done && r.Act == journal.PhaseAct:
 			delete(open, r.Phase)
 		case r.Kind == journal.Intent && r.Act == journal.Rollback && r.Target == "":
@@ -136,7 +136,7 @@ func (h *history) parse(from, ended string, p Plan) (err error) {
 	} else if h.from, err = release.ParseID(from); err != nil {
 		return err
 	}
-	if h.from.IsZero() || h.token == 0 {
+	if h.token == 0 || h.from.IsZero() && (!h.back || h.to.IsZero()) { // a rollback may begin where nobody proves anything
 		return errNothing
 	}
 	return nil
@@ -158,7 +158,7 @@ func (d *run) resume(ctx context.Context, h history) error {
 	}
 	g := goal{to: d.from, other: d.p.Release.ID, verb: journal.Rollback}
 	owner, ended := backOwner(d.p.Deploy, d.from), journal.RolledBack
-	if (h.passed || h.back) && !h.began {
+	if (h.passed || h.back) && (!h.began || h.from.IsZero()) {
 		g = goal{to: d.p.Release.ID, other: d.from, verb: journal.Repair}
 		owner, ended = d.p.Deploy, journal.Deployed
 	}

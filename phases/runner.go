@@ -53,14 +53,15 @@ type run struct {
 	silent    map[string]bool // who did not answer when last asked; guarded by mu
 	claimed   map[string]bool // who has answered to the claim of token by owner; guarded by mu
 	owner     string
-	out       []string // found out of the pool by the preflight; nil when that is not known
-	returning bool     // on the way back, which goes on without a journal; set while nothing else runs
+	aside     map[string]bool // a rollback goes past them; guarded by mu
+	out       []string        // found out of the pool by the preflight; nil when that is not known
+	returning bool            // on the way back, which goes on without a journal; set while nothing else runs
 }
 
 // start makes ready to run p. stop must be called; it waits until the observers know everything.
 func (r *Runner) start(ctx context.Context, p Plan) (d *run, soft context.Context, stop func()) {
 	p.Limits, p.HoldLimit = p.Limits.filled(), or(p.HoldLimit, 30*time.Minute)
-	d = &run{Runner: r, p: p, clock: r.Clock, all: p.Targets(), from: p.From, first: map[string]Seen{}, silent: map[string]bool{}, claimed: map[string]bool{}}
+	d = &run{Runner: r, p: p, clock: r.Clock, all: p.Targets(), from: p.From, first: map[string]Seen{}, silent: map[string]bool{}, claimed: map[string]bool{}, aside: map[string]bool{}}
 	if d.clock == nil {
 		d.clock = System{}
 	}
@@ -184,12 +185,12 @@ func (d *run) stageAndBegin(ctx context.Context) error {
 
 func (d *run) stage(ctx context.Context, ts []targets.Target) error {
 	f := targets.Fanout{Width: targets.FullWidth, MaxFailures: targets.AnyFailures, Timeout: d.p.Limits.Stage}
-	_, err := targets.Each(ctx, ts, f, func(ctx context.Context, t targets.Target) error {
+	rs, err := targets.Each(ctx, d.going(ts), f, func(ctx context.Context, t targets.Target) error {
 		return d.act(ctx, journal.Record{Act: journal.Stage, Target: t.Name(), To: text(d.p.Release.ID)}, func() error {
 			return t.Stage(ctx, d.p.Release)
 		})
 	})
-	return wrap(err, "stage %s", d.p.Release.ID.Short())
+	return wrap(d.goPast(ctx, rs, err), "stage %s", d.p.Release.ID.Short())
 }
 
 // act writes an intent, does, and writes the outcome.
