@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"scap/cmd/internal/ui"
 	"scap/phases"
 	"scap/targets"
 )
@@ -61,7 +62,7 @@ func (d *deploy) adopt(ctx context.Context, s phases.Seen, token uint64, owner s
 	case s.Err != nil:
 		return s.Err
 	case !s.State.Plain:
-		fmt.Fprintf(d.stdout, "%s: %s is adopted already, it leads to %s\n", s.Name(), s.State.Served, s.State.Disk.Short())
+		fmt.Fprintf(d.stdout, "%s: %s is adopted already, it leads to %s\n", s.Name(), ui.Clean(s.State.Served), s.State.Disk.Short())
 		return nil
 	}
 	host := d.fleet.hosts[s.Name()]
@@ -75,7 +76,7 @@ func (d *deploy) adopt(ctx context.Context, s phases.Seen, token uint64, owner s
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(d.stdout, "%s: %s is now a link to release %s\n", s.Name(), after.Served, after.Disk.Short())
+	fmt.Fprintf(d.stdout, "%s: %s is now a link to release %s\n", s.Name(), ui.Clean(after.Served), after.Disk.Short())
 	// What runs was compiled by the directory's old name: only a restart, out of the pool, makes it provable.
 	id := after.Disk
 	if err := d.fleet.targets[s.Name()].Repair(ctx, targets.Switch{From: id, To: id, Token: token, Owner: owner}); err != nil {

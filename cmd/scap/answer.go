@@ -36,7 +36,7 @@ func (a *app) answer(ctx context.Context, q phases.Question) (phases.Answer, err
 	if a.yes && q.Topic == phases.AskConfirm {
 		return phases.Answer{Choice: phases.Yes, Who: who(), Word: "--yes"}, nil
 	}
-	text := fmt.Sprintf("\n%s\n%s ", q.Text, prompt(q.Choices))
+	text := fmt.Sprintf("\n%s\n%s ", harmless(q.Text), prompt(q.Choices))
 	for {
 		letter, err := a.question(ctx, text, 0)
 		if err != nil {

@@ -9,7 +9,10 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
+
+	"scap/cmd/internal/ui"
 )
 
 func main() {
@@ -44,7 +47,16 @@ func (a *app) run(ctx context.Context, args []string) int {
 	err := root.ExecuteContext(s.ctx)
 	code := exitCode(err)
 	if err != nil && !errors.Is(err, errQuiet) {
-		fmt.Fprintf(stderr, "scap: %v\n", err)
+		fmt.Fprintf(stderr, "scap: %s\n", harmless(err.Error()))
 	}
 	return code
+}
+
+// harmless keeps what hosts, logs and files put into a text from doing anything to a terminal. Its lines stay.
+func harmless(text string) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = ui.Clean(line)
+	}
+	return strings.Join(lines, "\n")
 }

@@ -84,7 +84,7 @@ func (d *deploy) resumeFromTargets(ctx context.Context) error {
 	origin, err := phases.FromTargets(seen)
 	switch quiet := silent(seen); {
 	case errors.Is(err, phases.ErrFinished) && quiet == nil:
-		fmt.Fprintf(d.stderr, "scap: nothing to resume: %v\n", err)
+		fmt.Fprintf(d.stderr, "scap: nothing to resume: %s\n", harmless(err.Error()))
 		return nil
 	case errors.Is(err, phases.ErrFinished):
 		return coded{exitInconsistent, fmt.Errorf("%w; `scap repair` those that are silent when they answer again:\n%w", err, quiet)}
