@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/user"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
 	"scap/canary/probe"
@@ -52,8 +55,8 @@ func (a *app) openDeploy(ctx context.Context, why string) (*deploy, context.Cont
 	if err != nil {
 		return nil, ctx, err
 	}
-	if err := os.MkdirAll(conf.Deploy.DeployDir, 0o755); err != nil {
-		return nil, ctx, fmt.Errorf("deploy.deploy_dir: %w", err)
+	if err := makeDeployDir(conf.Deploy.DeployDir); err != nil {
+		return nil, ctx, err
 	}
 	began := time.Now()
 	lock, err := lease.TryAcquire(ctx, filepath.Join(conf.Deploy.DeployDir, "lock"), lease.Holder{Who: who(), Why: why, Host: hostName()})
@@ -71,6 +74,26 @@ func (a *app) openDeploy(ctx context.Context, why string) (*deploy, context.Cont
 		return nil, ctx, err
 	}
 	return d, ctx, nil
+}
+
+// makeDeployDir makes the deploy host's directory where it is missing. All deployers work there as one user: what one
+// account leaves half done another must be able to end.
+func makeDeployDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return usage(fmt.Errorf("deploy.deploy_dir: %w: make it for the user that scap runs as", err))
+	}
+	for _, path := range []string{dir, filepath.Join(dir, "journal"), filepath.Join(dir, "store")} {
+		var st unix.Stat_t
+		if unix.Access(path, unix.W_OK|unix.X_OK) == nil || unix.Stat(path, &st) != nil {
+			continue
+		}
+		owner := strconv.Itoa(int(st.Uid))
+		if u, err := user.LookupId(owner); err == nil {
+			owner = u.Username
+		}
+		return usage(fmt.Errorf("deploy.deploy_dir: %s belongs to %s and you may not write there: run scap as that user (sudo -u %s scap …)", path, owner, owner))
+	}
+	return nil
 }
 
 // did notes something that was done before the journal was begun.
@@ -216,6 +239,6 @@ func endCode(e *phases.Ended) int {
 // costs disk space and nothing else, so it is only said.
 func (d *deploy) pruneStore(ctx context.Context, keep []release.ID) {
 	if _, err := d.store.Prune(ctx, keep); err != nil {
-		fmt.Fprintf(d.stderr, "scap: prune %s: %v\n", d.store.Root(), err)
+		fmt.Fprintf(d.stderr, "scap: prune %s: %s\n", d.store.Root(), harmless(err.Error()))
 	}
 }

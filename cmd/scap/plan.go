@@ -62,6 +62,9 @@ func (a *app) runPlan(ctx context.Context, message string, o planFlags) error {
 	if err != nil {
 		return err
 	}
+	if err := makeDeployDir(conf.Deploy.DeployDir); err != nil {
+		return err
+	}
 	st, err := store.Open(filepath.Join(conf.Deploy.DeployDir, "store"))
 	if err != nil {
 		return err
@@ -152,17 +155,31 @@ func openBase(conf *config.Config, name string) (release.Dirs, release.ID, error
 		defer f.Close()
 		m, err := release.ReadManifest(f)
 		if err != nil {
-			return nil, release.ID{}, usage(fmt.Errorf("%s: %w", name, err))
+			return nil, release.ID{}, usage(fmt.Errorf("--against %s: it is no manifest that --manifest wrote: %w", name, err))
 		}
 		return m, m.ID, nil
 	}
-	st, err := store.Open(filepath.Join(conf.Deploy.DeployDir, "store"))
-	if err != nil {
-		return nil, release.ID{}, err
+	st, serr := openKept(conf)
+	if serr != nil {
+		return nil, release.ID{}, usage(fmt.Errorf("--against: %w; no release begins with %q either: %w", err, name, serr))
 	}
-	d := &deploy{conf: conf, store: st}
-	r, err := d.lookup(name)
-	return st, r.ID, err
+	r, serr := (&deploy{conf: conf, store: st}).lookup(name)
+	if serr == nil && !st.Has(r.ID) {
+		serr = usage(fmt.Errorf("%s is not kept on this deploy host", r.ID.Short()))
+	}
+	if serr != nil {
+		return nil, release.ID{}, usage(fmt.Errorf("--against: %w; %w", err, serr))
+	}
+	return st, r.ID, nil
+}
+
+// openKept opens the deploy host's store for a look, and never makes one.
+func openKept(conf *config.Config) (*store.Store, error) {
+	path := filepath.Join(conf.Deploy.DeployDir, "store")
+	if _, err := os.Stat(path); err != nil {
+		return nil, err
+	}
+	return store.Open(path)
 }
 
 // either finds directories in one place or the other.

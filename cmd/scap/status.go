@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -13,10 +12,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"scap/cmd/internal/config"
+	"scap/cmd/internal/ui"
 	"scap/phases"
 	"scap/phases/journal"
 	"scap/sync/release"
-	"scap/sync/store"
 	"scap/targets"
 )
 
@@ -185,7 +184,7 @@ func (rows hostRows) summary(w io.Writer, conf *config.Config) error {
 	for _, r := range rows {
 		if len(r.Wrong) > 0 {
 			wrong++
-			fmt.Fprintf(w, "%s: %s\n", r.Host, clean(strings.Join(r.Wrong, "; ")))
+			fmt.Fprintf(w, "%s: %s\n", r.Host, ui.Clean(strings.Join(r.Wrong, "; ")))
 		}
 	}
 	if wrong == 0 {
@@ -194,14 +193,14 @@ func (rows hostRows) summary(w io.Writer, conf *config.Config) error {
 		fmt.Fprintf(w, "%d of %d hosts are not in line\n", wrong, len(rows))
 	}
 	if last, ok, _ := journal.Latest(journalDir(conf)); ok { // what the journal cannot say is not worth an error here
-		fmt.Fprintf(w, "last deploy: %s by %s: %s, %q\n", last.Name, clean(last.Outline.User), orText(last.How, "has not ended"), last.Outline.Message)
+		fmt.Fprintf(w, "last deploy: %s by %s: %s, %q\n", last.Name, ui.Clean(last.Outline.User), orText(last.How, "has not ended"), last.Outline.Message)
 	}
 	return kept(w, conf)
 }
 
 // kept lists the releases that a rollback can name.
 func kept(w io.Writer, conf *config.Config) error {
-	st, err := store.Open(filepath.Join(conf.Deploy.DeployDir, "store"))
+	st, err := openKept(conf)
 	if err != nil {
 		return nil //nolint:nilerr // the deploy host's store is no part of the fleet's state
 	}
@@ -211,7 +210,7 @@ func kept(w io.Writer, conf *config.Config) error {
 		return err
 	}
 	for _, r := range all {
-		fmt.Fprintf(w, "release %s  %s  %s\n", r.ID.Short(), r.Created.UTC().Format("2006-01-02 15:04:05"), clean(r.Message))
+		fmt.Fprintf(w, "release %s  %s  %s\n", r.ID.Short(), r.Created.UTC().Format("2006-01-02 15:04:05"), ui.Clean(r.Message))
 	}
 	return nil
 }
@@ -224,14 +223,4 @@ func (rows hostRows) drift() error {
 		}
 	}
 	return nil
-}
-
-// clean keeps text from hosts and journals from moving the cursor.
-func clean(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
-			return ' '
-		}
-		return r
-	}, text)
 }

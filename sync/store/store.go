@@ -232,11 +232,14 @@ func (s *Store) lock(ctx context.Context, name string) (func(), error) {
 	}
 	l := flock.New(filepath.Join(s.path, name))
 	ok, err := l.TryLockContext(ctx, 20*time.Millisecond)
-	if err == nil && !ok {
+	switch {
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("lock %s: %w (another deploy works on this host)", l.Path(), errors.Join(err, context.Cause(ctx)))
+	case err == nil && !ok:
 		err = errors.New("held by another process")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("lock %s: %w (another deploy works on this host)", l.Path(), errors.Join(err, context.Cause(ctx)))
+		return nil, fmt.Errorf("lock %s: %w", l.Path(), err)
 	}
 	return func() { _ = l.Close() }, nil
 }

@@ -3,7 +3,9 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -27,7 +29,11 @@ type Config struct {
 func Load(path string, overrides []string) (*Config, error) {
 	b, err := readFile(path)
 	if err != nil {
-		return nil, Mistakes{{File: path, What: fmt.Sprintf("cannot be read: %v", err)}}
+		what := fmt.Sprintf("cannot be read: %v", err)
+		if errors.Is(err, fs.ErrNotExist) {
+			what = "there is no such file: write it, or name another one with -c FILE"
+		}
+		return nil, Mistakes{{File: path, What: what}}
 	}
 	return load(path, b, overrides)
 }
