@@ -24,7 +24,8 @@ func FromTargets(seen []Seen) (Origin, error) {
 	var last, claim release.Intent // of the largest switch token, and of the largest token
 	for _, s := range seen {
 		in := s.State.Intent
-		if s.Err == nil && in.Switch.Token > last.Switch.Token {
+		// Whoever repaired or adopted a single host brought it to what the others serve: that tells nothing of a deploy.
+		if s.Err == nil && in.Switch.Token > last.Switch.Token && !strings.HasPrefix(in.Switch.Owner, repairer) {
 			last = in
 		}
 		if s.Err == nil && in.Token > claim.Token {
@@ -44,19 +45,22 @@ func FromTargets(seen []Seen) (Origin, error) {
 	if claimer, to, err := whither(claim.Claimer); err == nil && claimer == deploy && !to.IsZero() {
 		goal = to // the way back had begun, and had switched nobody yet
 	}
-	ids := between(seen, deploy)
 	if goal.IsZero() { // going forward: every switch that was one says from where
 		for _, s := range seen {
 			sw := s.State.Intent.Switch
-			if s.Err == nil && sw.Owner == deploy && sw.From != sw.To {
-				goal = sw.From
+			if s.Err != nil || sw.Owner != deploy || sw.From == sw.To {
+				continue
 			}
+			if !goal.IsZero() && goal != sw.From {
+				return Origin{}, fmt.Errorf("deploy %s: the targets' records name %s and %s as the release that it came from", deploy, goal.Short(), sw.From.Short())
+			}
+			goal = sw.From
 		}
 	}
-	ids = slices.DeleteFunc(ids, func(id release.ID) bool { return id == goal })
-	if goal.IsZero() || len(ids) > 1 {
+	if goal.IsZero() {
 		return Origin{}, fmt.Errorf("deploy %s: the targets' records do not say from which release it came", deploy)
 	}
+	ids := slices.DeleteFunc(between(seen, deploy), func(id release.ID) bool { return id == goal })
 	o := Origin{Deploy: deploy, From: goal, Token: max(claim.Token, last.Switch.Token)}
 	if len(ids) == 1 {
 		o.To = ids[0]

@@ -61,7 +61,7 @@ func (d *run) examine(ctx context.Context) Report {
 	}
 	rep.Past = map[string]error{}
 	for _, s := range rep.Seen {
-		switch errs := d.unfit(s, rep.From); {
+		switch errs := d.unfit(s, rep); {
 		case len(errs) == 0:
 		case d.p.Back: // what one target lacks must not keep the others on a release that does not work
 			rep.Past[s.Name()] = errors.Join(errs...)
@@ -172,7 +172,7 @@ func (d *run) settled(s Seen, id release.ID) bool {
 }
 
 // unfit says why a target cannot be deployed to.
-func (d *run) unfit(s Seen, from release.ID) (errs []error) {
+func (d *run) unfit(s Seen, rep Report) (errs []error) {
 	bad := func(format string, args ...any) {
 		errs = append(errs, fmt.Errorf("%s: "+format, append([]any{s.Name()}, args...)...))
 	}
@@ -188,8 +188,9 @@ func (d *run) unfit(s Seen, from release.ID) (errs []error) {
 		for _, problem := range s.State.Problems {
 			bad("%s", problem)
 		}
-		if !from.IsZero() && !slices.Contains(s.State.Releases, from) {
-			bad("has no whole copy of %s, the way back", from.Short())
+		staged := d.p.Repair && slices.Contains(rep.Repair, s.Name()) // by the repair
+		if !rep.From.IsZero() && !staged && !slices.Contains(s.State.Releases, rep.From) {
+			bad("has no whole copy of %s, the way back: run `scap repair %s`", rep.From.Short(), s.Name())
 		}
 	}
 	need := or(d.p.Space, uint64(max(d.p.Release.Bytes, 0)))
@@ -247,13 +248,21 @@ func (d *run) preflight(ctx context.Context) (todo bool, err error) {
 			d.leave(s.Name(), why)
 		}
 	}
-	if err := d.claim(ctx, rep.token+1, d.p.Deploy, d.going(d.all)); err != nil {
-		return false, err
-	}
-	if len(rep.Repair) > 0 && !d.p.Back {
+	token, owner := rep.token+1, d.p.Deploy
+	if d.p.Back { // whoever has to end it without its journal goes on with it
+		owner = backOwner(d.p.Deploy, d.p.Release.ID)
+	} else if len(rep.Repair) > 0 {
+		// Until all are on From that is where the deploy goes; what a repaired host had before is no way back.
+		if err := d.claim(ctx, token, backOwner(d.p.Deploy, d.from), d.all); err != nil {
+			return false, err
+		}
 		if err := d.repair(ctx, rep.Repair); err != nil {
 			return false, err
 		}
+		token++
+	}
+	if err := d.claim(ctx, token, owner, d.going(d.all)); err != nil {
+		return false, err
 	}
 	return true, d.verify(ctx)
 }

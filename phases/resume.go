@@ -161,6 +161,9 @@ func (d *run) resume(ctx context.Context, h history) error {
 	if (h.passed || h.back) && (!h.began || h.from.IsZero()) {
 		g = goal{to: d.p.Release.ID, other: d.from, verb: journal.Repair}
 		owner, ended = d.p.Deploy, journal.Deployed
+		if h.back {
+			owner = backOwner(d.p.Deploy, g.to)
+		}
 	}
 	token++
 	d.token = token
