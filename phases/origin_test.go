@@ -68,7 +68,7 @@ func TestARollbackThatDiedGoesOnWithoutItsJournal(t *testing.T) {
 		if err != nil || o.From != relB {
 			t.Fatalf("%+v, %v; want on to B", o, err)
 		}
-		ended(t, (&Runner{Journal: w}).Undo(t.Context(), Plan{Deploy: o.Deploy, From: o.From, Release: release.Release{ID: o.To}, Phases: p.Phases}, nil), journal.RolledBack)
+		ended(t, (&Runner{Journal: w}).Undo(t.Context(), Plan{Deploy: o.Deploy, From: o.From, Release: release.Release{ID: o.To}, Phases: p.Phases, Pools: p.Pools}, nil), journal.RolledBack)
 		w.on(t, relB)
 	})
 }
