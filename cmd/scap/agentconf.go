@@ -78,7 +78,7 @@ func runtimeConfig(c *config.Config, g *config.Group) any {
 func instance(f config.FPM) fpm.Instance {
 	i := fpm.Instance{
 		Name: f.Name, Listen: f.Listen, StatusListen: f.StatusListen, StatusPath: f.StatusPath, PingPath: f.PingPath,
-		Binary: f.Binary, ConfigFile: f.Config, INI: f.Ini,
+		Binary: f.Binary, ConfigFile: f.Config, INI: f.Ini, Longest: fpm.Duration(f.MaxRequest),
 		Control: fpm.Control{Unit: f.Control.Systemd, PIDFile: f.Control.PidFile},
 	}
 	// A pid file's master is signalled directly; everything else goes by the same commands that `config sudoers` grants.

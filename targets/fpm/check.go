@@ -49,8 +49,8 @@ func (r *Runtime) checkInstance(ctx context.Context, i Instance) (wrong []error)
 	if err != nil {
 		return append(wrong, err)
 	}
-	if eff.Timeout == 0 {
-		wrong = append(wrong, errors.New("process_control_timeout is 0, php-fpm's default: every stop or reload kills requests in flight; set it to the longest request's time"))
+	if err := i.checkTimeout(eff.Timeout); err != nil {
+		wrong = append(wrong, err)
 	}
 	for key, want := range map[string]string{"pm.status_path": i.StatusPath, "ping.path": i.PingPath} {
 		if eff.Keys[key] != want {
@@ -80,6 +80,17 @@ func (r *Runtime) checkInstance(ctx context.Context, i Instance) (wrong []error)
 		}
 	}
 	return wrong
+}
+
+// checkTimeout finds a process_control_timeout that cuts requests off.
+func (i Instance) checkTimeout(have time.Duration) error {
+	switch longest := time.Duration(i.Longest); {
+	case have == 0:
+		return errors.New("process_control_timeout is 0, php-fpm's default: every stop or reload kills requests in flight; set it to the longest request's time")
+	case have < longest:
+		return fmt.Errorf("process_control_timeout is %v, and requests may take %v (max_request): a stop or reload kills the longer ones; raise the one or lower the other", have, longest)
+	}
+	return nil
 }
 
 // checkControl finds commands that are missing and a unit that would start php-fpm behind the switch's back.

@@ -49,13 +49,15 @@ type Instance struct {
 	Name   string `json:"name"`
 	Listen string `json:"listen"` // a unix socket's path, or "host:port"
 	// StatusListen is pm.status_listen, when the pool has one: the status is then answered also when all workers are busy.
-	StatusListen string  `json:"statusListen,omitempty"`
-	StatusPath   string  `json:"statusPath"` // pm.status_path
-	PingPath     string  `json:"pingPath"`   // ping.path
-	Binary       string  `json:"binary"`     // /usr/sbin/php-fpm8.2
-	ConfigFile   string  `json:"configFile"`
-	INI          string  `json:"ini,omitempty"` // php.ini given by -c; default: what the binary finds
-	Control      Control `json:"control"`
+	StatusListen string `json:"statusListen,omitempty"`
+	StatusPath   string `json:"statusPath"` // pm.status_path
+	PingPath     string `json:"pingPath"`   // ping.path
+	Binary       string `json:"binary"`     // /usr/sbin/php-fpm8.2
+	ConfigFile   string `json:"configFile"`
+	INI          string `json:"ini,omitempty"` // php.ini given by -c; default: what the binary finds
+	// Longest is how long a request may take to end when its host changes; process_control_timeout must be no shorter.
+	Longest Duration `json:"longest,omitempty"`
+	Control Control  `json:"control"`
 }
 
 // Control says how an instance is started and signalled. Every command is an argument vector: no shell reads it.

@@ -251,3 +251,15 @@ func TestLinkIsFollowedByTheKernelsWord(t *testing.T) {
 		t.Errorf("the link was swapped %v ago", age)
 	}
 }
+
+// TestTimeoutThatCutsRequestsOff: a process_control_timeout shorter than the longest request is a problem before a deploy.
+func TestTimeoutThatCutsRequestsOff(t *testing.T) {
+	for have, want := range map[time.Duration]string{
+		0: "is 0", 9 * time.Second: "is 9s, and requests may take 10s", 10 * time.Second: "", time.Minute: "",
+	} {
+		err := Instance{Longest: Duration(10 * time.Second)}.checkTimeout(have)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: %v", have, err)
+		}
+	}
+}
