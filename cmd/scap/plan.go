@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -119,9 +121,31 @@ func showPhases(w io.Writer, conf *config.Config, p phases.Plan) {
 		if ph.GateOff != "" {
 			gate = "no gate: " + ph.GateOff
 		}
-		fmt.Fprintf(w, "phase %s: %d hosts, %d at a time, %s\n", ph.Name, len(ph.Targets), ph.Fanout.Width, gate)
+		fmt.Fprintf(w, "phase %s: %d hosts%s, %d at a time, %s\n", ph.Name, len(ph.Targets), places(conf, ph.Name), ph.Fanout.Width, gate)
 	}
-	_ = conf
+}
+
+// places says how many hosts of a phase are in which data center, where the configuration says so.
+func places(conf *config.Config, phase string) string {
+	count := map[string]int{}
+	for _, ph := range conf.Phases {
+		if ph.Name != phase {
+			continue
+		}
+		for _, h := range ph.Hosts {
+			if dc := conf.Group(h.Group).DataCenter; dc != "" {
+				count[dc]++
+			}
+		}
+	}
+	var parts []string
+	for _, dc := range slices.Sorted(maps.Keys(count)) {
+		parts = append(parts, fmt.Sprintf("%d %s", count[dc], dc))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(parts, ", ") + ")"
 }
 
 // planOffline is scap plan without the fleet.

@@ -10,7 +10,7 @@ import (
 type Group struct {
 	Name       string   `yaml:"-"`
 	Hosts      []string `yaml:"hosts"`                 // ranges expanded; dsh files read
-	DataCenter string   `yaml:"data_center,omitempty"` // for people and for phases by data centre
+	DataCenter string   `yaml:"data_center,omitempty"` // a word for people; `scap plan` counts by it
 	Target     `yaml:",inline"`
 }
 
