@@ -57,13 +57,19 @@ func (d *run) look(ctx context.Context, ts []targets.Target) (map[string]Seen, *
 	return seen, c
 }
 
+// unasked reports whether a target may well serve, and only a balancer did not say so. Who took it for one that serves
+// nobody could send a whole pool out in the moment in which a balancer reloads.
+func unasked(s targets.State) bool {
+	return s.Pooled == targets.PoolUnknown && len(s.Problems) > 0 && !s.Intent.Out && !s.Running.IsZero()
+}
+
 // well says which of list are in the pool and serve well.
 func (d *run) well(ctx context.Context, list []Seen) []bool {
 	well := make([]bool, len(list))
 	var ask []targets.Target
 	index := map[string]int{}
 	for i, s := range list {
-		well[i] = s.Err == nil && s.State.Serving
+		well[i] = s.Err == nil && (s.State.Serving || unasked(s.State))
 		if well[i] && d.p.Well != nil {
 			ask = append(ask, s.Target)
 			index[s.Name()] = i

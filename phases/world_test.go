@@ -231,8 +231,14 @@ func (h *host) state() targets.State {
 	if h.pooling != "" {
 		s.Pooled = h.pooling
 	}
+	if h.pooling == silent { // as targets/pool answers
+		s.Pooled, s.Serving = targets.PoolUnknown, false
+	}
 	return s
 }
+
+// silent is the pooling of a host whose balancer does not answer.
+const silent targets.Pooling = "silent"
 
 func (h *host) serving() bool {
 	return !h.gone && !h.drained && !h.intent.Out && !h.running.IsZero() && !h.sick[h.running]
