@@ -89,18 +89,14 @@ func (j *job) look() error {
 		return fmt.Errorf("activate %s on %s: token %d, the host has seen %d: %w",
 			j.s.To.Short(), j.Name(), j.s.Token, st.Intent.Token, targets.ErrFenced)
 	}
-	if j.out {
+	switch {
+	case j.out:
 		j.alien = strings.HasSuffix(st.Intent.Owner, foundOut)
-		return nil
-	}
-	if j.direct() {
-		return nil
-	}
-	switch st.Pooled {
-	case targets.PoolUnknown, targets.PoolMixed:
-		return j.kept(fmt.Errorf("activate %s on %s: %s", j.s.To.Short(), j.Name(), strings.Join(st.Problems, "; ")))
-	case targets.PoolOut:
+	case st.Pooled == targets.PoolOut:
 		j.alien = true
+	case j.direct():
+	case st.Pooled == targets.PoolUnknown, st.Pooled == targets.PoolMixed:
+		return j.kept(fmt.Errorf("activate %s on %s: %s", j.s.To.Short(), j.Name(), strings.Join(st.Problems, "; ")))
 	}
 	return nil
 }
@@ -114,7 +110,8 @@ func (j *job) owner() string {
 }
 
 // change runs the host transaction and finds out how it ended. On a nil error the host proved s.To; on any other end it
-// is back in the pool on s.From (ErrReturned) or stays out (ErrOut).
+// is back in the pool on s.From (ErrReturned) or stays out (ErrOut). One that had been left out before stays out: what it
+// had is what it was kept from serving.
 func (j *job) change(ctx context.Context) error {
 	err := j.swap(ctx, j.s, j.act)
 	switch {
@@ -122,6 +119,8 @@ func (j *job) change(ctx context.Context) error {
 		return nil
 	case errors.Is(err, targets.ErrFenced):
 		return j.abandon(err)
+	case errors.Is(err, targets.ErrReturned) && j.before.Intent.Out:
+		return j.stayOut(ctx, err)
 	case errors.Is(err, targets.ErrReturned):
 		if cerr := j.comeBack(ctx); cerr != nil {
 			return j.stayOut(ctx, fmt.Errorf("%w; and then: %w", err, cerr))
@@ -234,8 +233,12 @@ func (j *job) check(ctx context.Context) error {
 	return nil
 }
 
-// goBack switches the host from s.To to s.From because of cause and puts it back into the pool.
+// goBack switches the host from s.To to s.From because of cause and puts it back into the pool, unless it had been left
+// out before.
 func (j *job) goBack(ctx context.Context, cause error) error {
+	if j.before.Intent.Out {
+		return j.stayOut(ctx, fmt.Errorf("%w; it had been taken out of the pool before", cause))
+	}
 	if j.s.From.IsZero() || j.s.From == j.s.To {
 		return j.stayOut(ctx, fmt.Errorf("%w; it has no earlier release to go back to", cause))
 	}

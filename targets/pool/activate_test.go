@@ -345,6 +345,38 @@ func TestActivate(t *testing.T) {
 			o:         Options{Reload: true, Checks: func(context.Context, string) error { return bad }},
 			want:      end{err: []error{bad, targets.ErrReturned}, runs: relA, pooled: true, story: "activate:b activate:a"},
 		},
+		"left out by a deploy that died, and the checks fail": {
+			balancers: []string{"lb1"},
+			o:         Options{Checks: func(context.Context, string) error { return bad }},
+			before: func(w *world) {
+				w.intent = release.Intent{Out: true, Owner: "deploy-6", Token: 6}
+				w.bals[0].drained = true
+			},
+			want: end{err: []error{targets.ErrOut}, says: []string{"500"}, not: []error{targets.ErrReturned}, runs: relB, out: true, owner: "deploy-7"},
+		},
+		"left out by a deploy that died, and the release cannot be proven": {
+			balancers: []string{"lb1"},
+			before: func(w *world) {
+				w.intent = release.Intent{Out: true, Owner: "deploy-6", Token: 6}
+				w.bals[0].drained, w.broken = true, relB
+			},
+			want: end{err: []error{targets.ErrOut}, not: []error{targets.ErrReturned}, runs: relA, out: true, owner: "deploy-7"},
+		},
+		"reload, somebody had taken it out": {
+			balancers: []string{"lb1"},
+			o:         Options{Reload: true},
+			before:    func(w *world) { w.bals[0].drained = true },
+			want:      end{runs: relB, pooled: false, story: "activate:b"},
+		},
+		"reload, somebody had taken it out, and the host breaks": {
+			balancers: []string{"lb1"},
+			o:         Options{Reload: true},
+			before: func(w *world) {
+				w.bals[0].drained = true
+				w.fail["activate:b"] = always(targets.ErrOut)
+			},
+			want: end{err: []error{targets.ErrOut}, runs: relA, out: true, owner: "deploy-7" + foundOut},
+		},
 		"reload, and neither can be proven": {
 			balancers: []string{"lb1"},
 			o:         Options{Reload: true},
