@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -44,7 +45,7 @@ func (r *Runtime) checkInstance(ctx context.Context, i Instance) (wrong []error)
 	if _, err := queued(i.Listen); err != nil {
 		wrong = append(wrong, err)
 	}
-	wrong = append(wrong, i.checkControl(ctx)...)
+	wrong = append(wrong, i.checkControl(ctx, r.conf.Strategy == Reload)...)
 	eff, err := r.effective(ctx, i)
 	if err != nil {
 		return append(wrong, err)
@@ -72,7 +73,7 @@ func (r *Runtime) checkInstance(ctx context.Context, i Instance) (wrong []error)
 	if len(c.Strays) > 0 {
 		wrong = append(wrong, fmt.Errorf("orphan workers %v of an earlier master", pids(c.Strays)))
 	}
-	if len(i.Control.Quit) == 0 && i.Control.Unit == "" {
+	if len(i.Control.Quit) == 0 {
 		for _, m := range c.Masters {
 			if err := unix.Kill(m.PID, 0); err != nil {
 				wrong = append(wrong, fmt.Errorf("may not signal master %d: %w; give a quit command", m.PID, err))
@@ -93,25 +94,18 @@ func (i Instance) checkTimeout(have time.Duration) error {
 	return nil
 }
 
-// checkControl finds commands that are missing and a unit that would start php-fpm behind the switch's back.
-func (i Instance) checkControl(ctx context.Context) (wrong []error) {
+// checkControl finds commands that are missing or not allowed, and a unit that would start php-fpm behind the switch's back.
+func (i Instance) checkControl(ctx context.Context, reload bool) (wrong []error) {
 	c := i.Control
-	commands := [][]string{c.Start, c.Quit, c.Kill, c.Reload, c.Test, c.Sudo}
-	if c.Unit != "" {
-		commands = append(commands, []string{"systemctl"})
+	commands := [][]string{c.Start, c.Quit, c.Kill, c.Test}
+	if reload {
+		commands = append(commands, c.Reload)
 	}
-	if len(c.Start) == 0 && c.Unit == "" {
+	if len(c.Start) == 0 {
 		commands = append(commands, []string{i.Binary})
 	}
 	for _, argv := range commands {
-		if len(argv) == 0 {
-			continue
-		}
-		path, err := lookPath(argv[0])
-		if err == nil {
-			_, err = os.Stat(path)
-		}
-		if err != nil {
+		if err := checkCommand(ctx, argv); err != nil {
 			wrong = append(wrong, err)
 		}
 	}
@@ -129,6 +123,25 @@ func (i Instance) checkControl(ctx context.Context) (wrong []error) {
 		wrong = append(wrong, fmt.Errorf("unit %s restarts itself after SIGQUIT, before the link is swapped: set Restart=on-failure or no", c.Unit))
 	}
 	return wrong
+}
+
+// checkCommand finds a command that is missing, and asks sudo whether it would run it: in the middle of a switch is too
+// late to hear that it does not.
+func checkCommand(ctx context.Context, argv []string) error {
+	if len(argv) == 0 {
+		return nil
+	}
+	path, err := lookPath(argv[0])
+	if err == nil {
+		_, err = os.Stat(path)
+	}
+	if err != nil || filepath.Base(path) != "sudo" || len(argv) < 3 || argv[1] != "-n" {
+		return err
+	}
+	if _, err := run(ctx, append([]string{path, "-n", "-l"}, argv[2:]...)); err != nil {
+		return fmt.Errorf("sudo does not grant %q (install the lines of `scap config sudoers`): %w", strings.Join(argv[2:], " "), err)
+	}
+	return nil
 }
 
 // checkConnections finds a web server that does not answer and one that keeps its connections to php-fpm: with upstream

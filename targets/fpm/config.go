@@ -62,11 +62,9 @@ type Instance struct {
 
 // Control says how an instance is started and signalled. Every command is an argument vector: no shell reads it.
 type Control struct {
-	// Unit is a systemd unit. It is quit with "systemctl kill -s QUIT", never with "stop", whose SIGTERM kills requests.
+	// Unit is the systemd unit that the commands below start and signal. It must not start php-fpm again by itself.
 	Unit string `json:"unit,omitempty"`
-	// Sudo goes before every systemctl command, for example ["sudo", "-n"].
-	Sudo []string `json:"sudo,omitempty"`
-	// PIDFile is the master's pid file. Without Unit and without the commands below, masters are signalled directly.
+	// PIDFile is the master's pid file. Without the commands below, masters are signalled directly.
 	PIDFile string `json:"pidFile,omitempty"`
 	// The commands replace what would be done otherwise. Start may return once the master listens (daemonize = yes) or
 	// run it in the foreground. Test must print the configuration as "php-fpm -tt" does. Kill ends master and workers
@@ -203,7 +201,7 @@ func (i Instance) validate() (wrong []error) {
 		bad("ini %q: want an absolute path", i.INI)
 	}
 	for name, argv := range map[string][]string{
-		"start": i.Control.Start, "quit": i.Control.Quit, "kill": i.Control.Kill, "reload": i.Control.Reload, "test": i.Control.Test, "sudo": i.Control.Sudo,
+		"start": i.Control.Start, "quit": i.Control.Quit, "kill": i.Control.Kill, "reload": i.Control.Reload, "test": i.Control.Test,
 	} {
 		if len(argv) > 0 && argv[0] == "" {
 			bad("%s: an empty command", name)
@@ -211,6 +209,9 @@ func (i Instance) validate() (wrong []error) {
 	}
 	if strings.HasPrefix(i.Control.Unit, "-") || strings.ContainsAny(i.Control.Unit, " /\n") {
 		bad("unit %q: want a systemd unit's name", i.Control.Unit)
+	}
+	if i.Control.Unit != "" && (len(i.Control.Start) == 0 || len(i.Control.Quit) == 0) {
+		bad("unit %s: want the commands that start it and send it SIGQUIT", i.Control.Unit)
 	}
 	return wrong
 }

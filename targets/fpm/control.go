@@ -13,31 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func (c Control) systemctl(args ...string) []string {
-	return append(append(append([]string(nil), c.Sudo...), "systemctl"), args...)
-}
-
 // order sends a master the signal s, by the instance's command where it has one.
 func (i Instance) order(ctx context.Context, master process, s unix.Signal) error {
-	var argv []string
-	c := i.Control
-	switch s {
-	case unix.SIGQUIT:
-		argv = c.Quit
-		if len(argv) == 0 && c.Unit != "" {
-			argv = c.systemctl("kill", "--kill-who=main", "--signal=QUIT", c.Unit)
-		}
-	case unix.SIGUSR2:
-		argv = c.Reload
-		if len(argv) == 0 && c.Unit != "" {
-			argv = c.systemctl("kill", "--kill-who=main", "--signal=USR2", c.Unit)
-		}
-	case unix.SIGTERM:
-		argv = c.Kill
-		if len(argv) == 0 && c.Unit != "" {
-			argv = c.systemctl("kill", "--kill-who=main", "--signal=TERM", c.Unit)
-		}
-	}
+	argv := map[unix.Signal][]string{
+		unix.SIGQUIT: i.Control.Quit, unix.SIGUSR2: i.Control.Reload, unix.SIGTERM: i.Control.Kill,
+	}[s]
 	if len(argv) == 0 {
 		return signal(master, s)
 	}
@@ -49,11 +29,7 @@ func (i Instance) order(ctx context.Context, master process, s unix.Signal) erro
 // answers its ping.
 func (r *Runtime) start(ctx context.Context, i Instance) error {
 	argv := i.Control.Start
-	switch {
-	case len(argv) > 0:
-	case i.Control.Unit != "":
-		argv = i.Control.systemctl("start", i.Control.Unit)
-	default:
+	if len(argv) == 0 {
 		argv = append(i.base(), "--daemonize")
 	}
 	log := filepath.Join(r.conf.Work, "start-"+i.Name+".log")

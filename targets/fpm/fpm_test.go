@@ -17,7 +17,11 @@ func exampleConfig() Config {
 		Served: "/srv/mediawiki", Releases: "/srv/scap/releases", Work: "/srv/scap/agent",
 		Instances: []Instance{{
 			Name: "www", Listen: "/run/php/www.sock", StatusPath: "/status", PingPath: "/ping", Binary: "/usr/sbin/php-fpm8.2",
-			ConfigFile: "/etc/php/8.2/fpm/php-fpm.conf", Control: Control{Unit: "php8.2-fpm.service", Sudo: []string{"sudo", "-n"}},
+			ConfigFile: "/etc/php/8.2/fpm/php-fpm.conf", Control: Control{
+				Unit:  "php8.2-fpm.service",
+				Start: []string{"/usr/bin/sudo", "-n", "/usr/bin/systemctl", "start", "php8.2-fpm.service"},
+				Quit:  []string{"/usr/bin/sudo", "-n", "/usr/bin/systemctl", "kill", "-s", "SIGQUIT", "php8.2-fpm.service"},
+			},
 		}},
 		Warm:   Warm{Base: "http://127.0.0.1", Pages: []Page{{Path: "/wiki/Main_Page", Host: "en.wikipedia.org"}}},
 		Limits: Limits{Answer: Duration(2 * time.Second)},
@@ -59,6 +63,7 @@ func TestEveryMistakeIsNamed(t *testing.T) {
 		"ping path":          func(c *Config) { c.Instances[0].PingPath = "/ping?x" },
 		"binary":             func(c *Config) { c.Instances[0].Binary = "php-fpm" },
 		"unit":               func(c *Config) { c.Instances[0].Control.Unit = "--now" },
+		"SIGQUIT":            func(c *Config) { c.Instances[0].Control.Quit = nil },
 		"an empty command":   func(c *Config) { c.Instances[0].Control.Start = []string{""} },
 		"warm base":          func(c *Config) { c.Warm.Base = "127.0.0.1" },
 		"no good answer":     func(c *Config) { c.Warm.Pages[0].Status = 500 },
@@ -78,13 +83,23 @@ func TestEveryMistakeIsNamed(t *testing.T) {
 	}
 }
 
-func TestUnitsAreQuitAndNeverStopped(t *testing.T) {
-	c := exampleConfig().Instances[0].Control
-	if got := strings.Join(c.systemctl("start", c.Unit), " "); got != "sudo -n systemctl start php8.2-fpm.service" {
-		t.Error(got)
+// TestCommandsMustBeGranted: what sudo would refuse in the middle of a switch is known before one.
+func TestCommandsMustBeGranted(t *testing.T) {
+	sudo := filepath.Join(t.TempDir(), "sudo")
+	script := "#!/bin/sh\ntest \"$*\" = '-n -l /usr/bin/systemctl start a.service'\n"
+	if err := os.WriteFile(sudo, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
 	}
-	if strings.Join(c.Sudo, " ") != "sudo -n" {
-		t.Errorf("sudo was changed: %v", c.Sudo)
+	for want, argv := range map[string][]string{
+		"":                   {sudo, "-n", "/usr/bin/systemctl", "start", "a.service"},
+		"does not grant":     {sudo, "-n", "/usr/bin/systemctl", "start", "b.service"},
+		"no such file":       {sudo + "er", "-n", "/usr/bin/systemctl", "start", "a.service"},
+		"nowhere\": not fou": {"nowhere"},
+	} {
+		err := checkCommand(t.Context(), argv)
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", argv, err)
+		}
 	}
 }
 
