@@ -1,6 +1,9 @@
 package config
 
 import (
+	"net/netip"
+	"net/url"
+
 	"go.yaml.in/yaml/v3"
 )
 
@@ -44,6 +47,10 @@ func (r *reader) resolve(c *Config, root *section) {
 			if p.Gate != nil && p.Gate.ErrorThreshold > 0 && (len(g.Logs) == 0 || len(g.FPM) == 0) {
 				r.wrong(place(i, "gate"), "phases[%d].gate: error_threshold judges logs, and group %s has no %s", i, name, lacking(g))
 			}
+			if p.Gate != nil && p.Gate.Probes != "" && !ownWeb(g.WarmUp.Web) {
+				r.wrong(place(i, "gate"), "phases[%d].gate: every host asks probes of its own web server, and warm_up.web of group %s is %s: want 127.0.0.1 or [::1]",
+					i, name, g.WarmUp.Web)
+			}
 		}
 		if listed > 0 && len(p.Hosts) == 0 {
 			r.wrong(place(i, "groups"), "phases[%d]: earlier phases have all hosts of its groups: nothing is left to deploy", i)
@@ -53,6 +60,16 @@ func (r *reader) resolve(c *Config, root *section) {
 	for i := range c.Phases {
 		r.capacity(c, i, place(i, "width"))
 	}
+}
+
+// ownWeb reports whether the agent would send probes to an address: it is no way to reach others.
+func ownWeb(base string) bool {
+	u, err := url.Parse(base)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	return err == nil && ip.IsLoopback()
 }
 
 // unused names the groups and balancers that stand in the file for nothing.
