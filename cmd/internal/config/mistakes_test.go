@@ -118,7 +118,7 @@ func TestMistakes(t *testing.T) {
 		},
 		"probes of another host": {
 			"groups: {all: {hosts: [a], balancers: none, warm_up: {web: \"http://localhost:80\"}, " + fpm + "}}\nphases: [{name: all, groups: [all], gate: {probes: /p.yaml}}]\n",
-			"f:2:41: phases[0].gate: every host asks probes of its own web server",
+			"f:2:43: phases[0].gate: every host asks probes of its own web server",
 		},
 		"no php-fpm word":  {"groups: {all: {hosts: [a], balancers: none}}\nphases: [{name: all, groups: [all], gate: none}]\n", "f:1:10: groups.all.php_fpm is missing"},
 		"no balancer word": {"groups: {all: {hosts: [a], php_fpm: none}}\nphases: [{name: all, groups: [all], gate: none}]\n", "groups.all.balancers is missing"},
