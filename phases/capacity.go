@@ -162,6 +162,7 @@ type patience struct {
 	phase  string
 	what   string
 	until  time.Time
+	told   bool // that it waits
 	within bool // the deployer said to go on below the minimum, one at a time
 }
 
@@ -171,6 +172,10 @@ func (d *run) patience(phase, what string) *patience {
 
 // more returns nil when it is worth looking again.
 func (p *patience) more(ctx context.Context, back bool) error {
+	if !p.told {
+		p.told = true
+		p.d.say(journal.Record{Kind: journal.Note, Phase: p.phase, Text: fmt.Sprintf("%s: %v; waiting up to %v until more do", p.what, ErrCapacity, p.d.p.Limits.Capacity)})
+	}
 	if p.d.clock.Now().Before(p.until) {
 		return p.d.clock.Wait(ctx, pause)
 	}

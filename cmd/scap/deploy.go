@@ -84,7 +84,12 @@ func makeDeployDir(dir string) error {
 	}
 	for _, path := range []string{dir, filepath.Join(dir, "journal"), filepath.Join(dir, "store")} {
 		var st unix.Stat_t
-		if unix.Access(path, unix.W_OK|unix.X_OK) == nil || unix.Stat(path, &st) != nil {
+		switch err := unix.Stat(path, &st); {
+		case err != nil: // it is made later, and what keeps it from that is told then
+			continue
+		case st.Mode&unix.S_IFMT != unix.S_IFDIR:
+			return usage(fmt.Errorf("deploy.deploy_dir: %s is no directory: move it away", path))
+		case unix.Access(path, unix.W_OK|unix.X_OK) == nil:
 			continue
 		}
 		owner := strconv.Itoa(int(st.Uid))
@@ -192,11 +197,15 @@ func (d *deploy) close() {
 // finish prunes the deploy host's own store and turns how the deploy ended into an exit code.
 func (d *deploy) finish(ctx context.Context, p phases.Plan, err error) error {
 	good := slices.Clone(p.Keep)
-	if from, err := release.ParseID(journal.Summary(d.journal.Path()).From); err == nil { // what the preflight found
+	written := journal.Summary(d.journal.Path())
+	if from, err := release.ParseID(written.From); err == nil { // what the preflight found
 		good = append(good, from)
 	}
 	if err == nil {
-		d.pruneStore(ctx, append(good, p.Release.ID))
+		if to, err := release.ParseID(written.To); err == nil { // a resume's plan does not name it
+			good = append(good, to)
+		}
+		d.pruneStore(ctx, good)
 		return nil
 	}
 	var ended *phases.Ended
@@ -211,6 +220,15 @@ func (d *deploy) finish(ctx context.Context, p phases.Plan, err error) error {
 		return coded{endCode(ended), err}
 	}
 	return coded{endCode(ended), errQuiet}
+}
+
+// keep returns the releases that pruning leaves, by the journals of this deploy host.
+func (d *deploy) keep() ([]release.ID, error) {
+	past, err := journal.List(journalDir(d.conf))
+	if err != nil {
+		return nil, err
+	}
+	return keep(past, d.conf.Deploy.KeepReleases, d.conf.Deploy.KeepFor, time.Now()), nil
 }
 
 // told reports whether the view has said how the deploy ended, and why.

@@ -70,6 +70,9 @@ func (a *app) runResume(ctx context.Context, fromTargets bool) error {
 		return err
 	}
 	p.Attended, p.Well = d.attended(), d.well
+	if p.Keep, err = d.keep(); err != nil {
+		return err
+	}
 	r := d.runner()
 	ui.Recall(d.view, slices.Values(past))
 	return d.finish(ctx, p, r.Resume(ctx, p, slices.Values(past)))
@@ -102,6 +105,9 @@ func (d *deploy) resumeFromTargets(ctx context.Context) error {
 		return err
 	}
 	p.From, p.Attended, p.Well = origin.From, d.attended(), d.well
+	if p.Keep, err = d.keep(); err != nil {
+		return err
+	}
 	return d.finish(ctx, p, d.runner().Undo(ctx, p, nil))
 }
 

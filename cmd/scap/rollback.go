@@ -61,14 +61,7 @@ func (d *deploy) goal(name string) (r release.Release, why string, err error) {
 	if err != nil {
 		return r, "", err
 	}
-	current := ""
-	for _, p := range past { // newest first
-		if p.How == journal.Deployed {
-			current = p.To
-			break
-		}
-	}
-	good, ok := journal.LastGood(past, current)
+	good, ok := journal.LastGood(past, serving(past))
 	if !ok {
 		return r, "", errors.New("no earlier release is known to be good: name one, `scap rollback RELEASE`")
 	}
@@ -81,6 +74,17 @@ func (d *deploy) goal(name string) (r release.Release, why string, err error) {
 	}
 	r, err = d.store.Lookup(id)
 	return r, ", the last good one", err
+}
+
+// serving is the release that users meet by the journals (newest first): what the last deploy left proven, or was about to
+// when it ended with hosts that are not. A rollback that did so leaves its way open.
+func serving(past []journal.Deploy) string {
+	for _, p := range past {
+		if p.How == journal.Deployed || p.How == journal.Inconsistent && p.Changed && !p.Outline.Back {
+			return p.To
+		}
+	}
+	return ""
 }
 
 // lookup finds the one release whose name begins with name.

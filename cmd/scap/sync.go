@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"scap/cmd/internal/config"
 	"scap/phases/journal"
 	"scap/sync/release"
 	"scap/sync/store"
@@ -89,10 +90,25 @@ func (d *deploy) answerable() error {
 	return nil
 }
 
-// snapshot makes a release of the staged tree.
+// takeSnapshot makes a release of the staged tree. One without files is a mount that is missing, never what was meant.
+func takeSnapshot(ctx context.Context, st *store.Store, conf *config.Config, message string) (release.Release, error) {
+	if len(message) > maxMessage {
+		return release.Release{}, usage(fmt.Errorf("the message has %d bytes: at most %d", len(message), maxMessage))
+	}
+	r, err := st.Snapshot(ctx, conf.Deploy.StageDir, store.SnapshotOptions{Excludes: conf.Deploy.Excludes, Message: message})
+	if err == nil && r.Files == 0 {
+		err = fmt.Errorf("snapshot %s: there is no file in it (deploy.stage_dir, deploy.excludes)", conf.Deploy.StageDir)
+	}
+	return r, err
+}
+
+// maxMessage is what a line of the journal and of a chat channel can bear.
+const maxMessage = 4 << 10
+
+// snapshot is takeSnapshot for a deploy.
 func (d *deploy) snapshot(ctx context.Context, message string) (release.Release, error) {
 	began := time.Now()
-	r, err := d.store.Snapshot(ctx, d.conf.Deploy.StageDir, store.SnapshotOptions{Excludes: d.conf.Deploy.Excludes, Message: message})
+	r, err := takeSnapshot(ctx, d.store, d.conf, message)
 	if err != nil {
 		if stop := context.Cause(ctx); stop != nil && !errors.Is(err, stop) {
 			err = errors.Join(stop, err)
@@ -116,11 +132,9 @@ func (d *deploy) roll(ctx context.Context, r release.Release, o planOptions) err
 	if err != nil {
 		return err
 	}
-	past, err := journal.List(journalDir(d.conf))
-	if err != nil {
+	if p.Keep, err = d.keep(); err != nil {
 		return err
 	}
-	p.Keep = keep(past, d.conf.Deploy.KeepReleases, d.conf.Deploy.KeepFor, time.Now())
 	p.Before = d.before
 	p.Attended = d.attended()
 	if o.back {
