@@ -22,7 +22,7 @@ type planFlags struct {
 	offline  bool
 	against  string
 	manifest string
-	most     int
+	most     uint
 }
 
 func newPlanCommand(a *app) *cobra.Command {
@@ -54,7 +54,7 @@ deploy host's store, --against FILE with a manifest that --manifest FILE wrote.
 	f.BoolVar(&o.offline, "offline", false, "ask no host; only read the staged tree")
 	f.StringVar(&o.against, "against", "", "with --offline: compare with this `RELEASE` or manifest file")
 	f.StringVar(&o.manifest, "manifest", "", "write the staged tree's manifest to this `FILE`")
-	f.IntVar(&o.most, "most", 20, "list at most `N` changed paths")
+	f.UintVar(&o.most, "most", 20, "list at most `N` changed paths")
 	return cmd
 }
 
@@ -72,7 +72,7 @@ func (a *app) runPlan(ctx context.Context, message string, o planFlags) error {
 		return err
 	}
 	defer st.Close() //nolint:errcheck // nothing was written that a close could lose
-	r, err := st.Snapshot(ctx, conf.Deploy.StageDir, store.SnapshotOptions{Excludes: conf.Deploy.Excludes, Message: message})
+	r, err := takeSnapshot(ctx, st, conf, message)
 	if err != nil {
 		return err
 	}
@@ -217,7 +217,7 @@ func (e either) Dir(sum release.Sum) (release.Dir, error) {
 }
 
 // showDelta lists what changes, at most most paths.
-func showDelta(w io.Writer, src release.Dirs, base, next release.ID, most int) error {
+func showDelta(w io.Writer, src release.Dirs, base, next release.ID, most uint) error {
 	d, err := release.Diff(src, base, next)
 	if err != nil {
 		return err
@@ -238,8 +238,8 @@ func showDelta(w io.Writer, src release.Dirs, base, next release.ID, most int) e
 	}
 	fmt.Fprintf(w, "%d paths change from %s to %s\n", len(lines), base.Short(), next.Short())
 	for i, line := range lines {
-		if i == most {
-			fmt.Fprintf(w, "  … and %d more (--most N)\n", len(lines)-most)
+		if uint(i) >= most {
+			fmt.Fprintf(w, "  … and %d more (--most N)\n", len(lines)-i)
 			break
 		}
 		fmt.Fprintln(w, line)
@@ -254,7 +254,7 @@ func writeManifest(path string, src release.Dirs, id release.ID) error {
 	}
 	f, err := os.Create(path)
 	if err != nil {
-		return err
+		return usage(fmt.Errorf("--manifest: %w", err))
 	}
 	if err := release.WriteManifest(f, src, id); err != nil {
 		_ = f.Close() // the write has failed already
