@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -34,6 +35,26 @@ func agentConfig(c *config.Config, g *config.Group) (json.RawMessage, error) {
 		*p.into = b
 	}
 	return json.Marshal(conf)
+}
+
+// acceptable asks the packages that read it on a target whether they would take what the configuration says there. The
+// deploy host must hear that from the file, not from every host.
+func acceptable(c *config.Config) error {
+	var errs []error
+	for i := range c.Groups {
+		g := &c.Groups[i]
+		var err error
+		if conf, ok := runtimeConfig(c, g).(fpm.Config); ok {
+			err = conf.Validate()
+		}
+		if conf, ok := logsConfig(g).(logs.Config); ok {
+			err = errors.Join(err, conf.Check())
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: group %s: %w", c.File, g.Name, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // switchLimit is the longest that one direction of a switch may take by its own limits.

@@ -85,6 +85,9 @@ func (a *app) stepAside(aside func()) {
 // load reads the configuration; its mistakes are usage errors.
 func (a *app) load() (*config.Config, error) {
 	c, err := config.Load(a.configPath, a.overrides)
+	if err == nil {
+		err = acceptable(c)
+	}
 	if err != nil {
 		return nil, usage(err)
 	}

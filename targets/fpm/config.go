@@ -140,8 +140,8 @@ func (c Config) Validate() error {
 			wrong = append(wrong, fmt.Errorf("%s %q: want a clean absolute path", name, path))
 		}
 	}
-	if within(c.Work, c.Releases) {
-		wrong = append(wrong, fmt.Errorf("work %q lies among the releases", c.Work))
+	if filepath.IsAbs(c.Work) && (within(c.Work, c.Releases) || within(c.Work, c.Served)) {
+		wrong = append(wrong, fmt.Errorf("work %q lies in a release", c.Work))
 	}
 	switch c.Strategy {
 	case "", Drain, Reload:

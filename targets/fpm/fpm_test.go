@@ -52,7 +52,7 @@ func TestConfigurationSurvivesJSON(t *testing.T) {
 func TestEveryMistakeIsNamed(t *testing.T) {
 	for want, edit := range map[string]func(*Config){
 		"served":             func(c *Config) { c.Served = "srv" },
-		"among the releases": func(c *Config) { c.Work = c.Releases + "/work" },
+		"in a release": func(c *Config) { c.Work = c.Releases + "/work" },
 		"strategy":           func(c *Config) { c.Strategy = "hope" },
 		"needs pages":        func(c *Config) { c.Strategy, c.Warm = Reload, Warm{} },
 		"0 instances":        func(c *Config) { c.Instances = nil },
