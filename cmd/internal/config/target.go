@@ -157,7 +157,7 @@ func (s *section) warmUp(base WarmUp) WarmUp {
 		Web:          sub.text("web", base.Web, isWeb),
 		MarkerHeader: sub.text("marker_header", base.MarkerHeader, isHeader),
 		SameHeaders:  sub.texts("same_headers", base.SameHeaders, isHeader),
-		Rounds:       sub.integer("rounds", base.Rounds, 0, 64),
+		Rounds:       sub.integer("rounds", base.Rounds, 1, 64),
 		Requests:     base.Requests,
 	}
 	if items, ok := sub.items("requests"); ok {
