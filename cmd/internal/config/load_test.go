@@ -123,7 +123,7 @@ targets:
   root: /srv/r
   layout: realpath
   strategy: reload
-  warm_up: {requests: [{path: /, host: en.x}], same_headers: [X-Mark-Json], rounds: 0}
+  warm_up: {requests: [{path: /, host: en.x}], same_headers: [X-Mark-Json], rounds: 1}
   health_paths: [/ping-me]
   balancers: [h, c]
   php_fpm:
