@@ -94,8 +94,13 @@ func (d *deploy) agreed(seen []phases.Seen, broken map[string]bool) (id release.
 func (d *deploy) repairAll(ctx context.Context, seen []phases.Seen, broken map[string]bool, r release.Release, token uint64) error {
 	owner := phases.RepairOwner(who())
 	var errs []error
+	lost := "" // a host that served before its repair and does not now: the next that serves is not risked
 	for _, s := range seen {
 		if !broken[s.Name()] {
+			continue
+		}
+		if lost != "" && s.State.Serving {
+			errs = append(errs, notTried(s.Name(), lost))
 			continue
 		}
 		if ctx.Err() != nil {
@@ -104,6 +109,9 @@ func (d *deploy) repairAll(ctx context.Context, seen []phases.Seen, broken map[s
 		}
 		if err := repairOne(ctx, s, r, token, owner); err != nil {
 			errs = append(errs, err)
+			if s.State.Serving && errors.Is(err, targets.ErrOut) {
+				lost = s.Name()
+			}
 			continue
 		}
 		fmt.Fprintf(d.stdout, "%s: serves %s, proven\n", s.Name(), r.ID.Short())
