@@ -53,6 +53,9 @@ func (s *Store) adopt(ctx context.Context, served string, o SnapshotOptions) (re
 	default:
 		return none, errors.New("it is neither a directory nor a link")
 	}
+	if err := parent.writable(); err != nil {
+		return none, err
+	}
 	r, err := s.Snapshot(ctx, served, o)
 	if err != nil {
 		return none, err
@@ -174,6 +177,16 @@ func (s *Store) mend(parent *dir, name, temp string) error {
 		err = parent.rename(temp, parent, aside(name, id))
 	}
 	return errors.Join(err, parent.sync())
+}
+
+// writable reports whether the link can be put in the directory's place, before anything is done for it. Where served
+// paths are, few may write.
+func (d *dir) writable() error {
+	if err := unix.Faccessat(d.fd, ".", unix.W_OK|unix.X_OK, 0); err != nil {
+		return fmt.Errorf("%s: %w: the link is put there by the user that scap logs in as; let him write for this once (setfacl -m u:USER:rwx %s, afterwards -x)",
+			d.name, err, d.name)
+	}
+	return nil
 }
 
 // swap exchanges two names in one step.

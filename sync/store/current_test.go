@@ -3,8 +3,10 @@ package store
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -285,5 +287,30 @@ func TestAdopt(t *testing.T) {
 		if left, _ := filepath.Glob(p + asideMark + "*"); len(left) != 0 {
 			t.Errorf("%s: left %q", title, left)
 		}
+	}
+}
+
+// TestAdoptNeedsTheParent: who may not write beside the served path hears it before anything is done. For root the
+// question is asked on a thread of another real user, which ends with its goroutine.
+func TestAdoptNeedsTheParent(t *testing.T) {
+	parent := t.TempDir()
+	must(t, os.Chmod(parent, 0o555))
+	d, err := openDir(parent, nil)
+	must(t, err)
+	defer d.close()
+	said := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		if os.Geteuid() == 0 {
+			const same = ^uintptr(0)
+			if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, 65534, same, same); errno != 0 {
+				said <- errno
+				return
+			}
+		}
+		said <- d.writable()
+	}()
+	if err := <-said; !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "setfacl -m u:USER:rwx "+parent) {
+		t.Error(err)
 	}
 }
