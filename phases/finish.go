@@ -81,6 +81,13 @@ func (d *run) prune(ctx context.Context, good ...release.ID) {
 		return
 	}
 	keep := append(slices.Clone(d.p.Keep), good...)
+	if d.p.KeepFound {
+		for _, s := range d.first {
+			keep = append(keep, s.State.Releases...)
+		}
+		slices.SortFunc(keep, func(a, b release.ID) int { return slices.Compare(a[:], b[:]) })
+		keep = slices.Compact(keep)
+	}
 	f := targets.Fanout{Width: targets.FullWidth, MaxFailures: targets.AnyFailures, Timeout: 5 * time.Minute}
 	_, err := targets.Each(ctx, d.all, f, func(ctx context.Context, t targets.Target) error {
 		steward, ok := t.(targets.Steward)

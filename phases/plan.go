@@ -84,6 +84,8 @@ type Plan struct {
 	// Keep are releases that pruning leaves, besides From and To. Nothing is pruned when Prune is false.
 	Keep  []release.ID
 	Prune bool
+	// KeepFound leaves also what any target had before the deploy: for a deploy host that cannot know what is good.
+	KeepFound bool
 	// Well says whether a target that is in the pool serves well. Nil trusts State.Serving.
 	Well   func(context.Context, targets.Target) error
 	Limits Limits

@@ -2,10 +2,13 @@ package phases
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
+	"scap/canary"
 	"scap/phases/journal"
+	"scap/sync/release"
 	"scap/targets"
 )
 
@@ -75,4 +78,41 @@ func TestRepairFirstWhenThePlanAllows(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The staged release is what the fleet serves, and one host is not in line: it is repaired and nothing is asked of a gate,
+// which would wait for traffic since restarts that did not happen.
+func TestTheSameReleaseOnlyRepairs(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		for _, h := range w.hosts {
+			h.disk, h.running, h.desired, h.releases = relB, relB, relB, []release.ID{relB}
+		}
+		h := w.host("prod3")
+		h.running, h.intent.Out = release.ID{}, true
+		p := w.plan(2)
+		p.Repair = true
+		w.gate(p, "test").say = canary.Hold
+		if err := (&Runner{Journal: w}).Run(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		w.on(t, relB)
+	})
+}
+
+// A deploy host whose journals are young knows too little to throw away what the targets have.
+func TestPruneLeavesWhatWasFound(t *testing.T) {
+	for _, found := range []bool{true, false} {
+		in(t, func(t *testing.T, w *world) {
+			h := w.host("prod3")
+			h.releases = append(h.releases, relC)
+			p := w.plan(2)
+			p.Prune, p.KeepFound = true, found
+			if err := (&Runner{Journal: w}).Run(t.Context(), p); err != nil {
+				t.Fatal(err)
+			}
+			if slices.Contains(h.releases, relC) != found || !slices.Contains(h.releases, relA) {
+				t.Errorf("found %t: left are %v", found, h.releases)
+			}
+		})
+	}
 }

@@ -135,6 +135,7 @@ func (d *deploy) roll(ctx context.Context, r release.Release, o planOptions) err
 	if p.Keep, err = d.keep(); err != nil {
 		return err
 	}
+	p.KeepFound = len(p.Keep) < d.conf.Deploy.KeepReleases // another deploy host may know of more
 	p.Before = d.before
 	p.Attended = d.attended()
 	if o.back {
