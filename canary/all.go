@@ -36,7 +36,7 @@ func (a all) Ready(ctx context.Context) error {
 	errs := make([]error, len(a))
 	var wg sync.WaitGroup
 	for i, g := range a {
-		wg.Go(func() { errs[i] = g.Ready(ctx) })
+		wg.Go(func() { errs[i] = guard(func() error { return g.Ready(ctx) }) })
 	}
 	wg.Wait()
 	return errors.Join(errs...)
@@ -54,10 +54,21 @@ func (a all) Judge(ctx context.Context, w Window, prior Evidence) (Ruling, error
 		wg.Go(func() { parts[i] = look(ctx, g, w, priors[i]) })
 	}
 	wg.Wait()
-	if ctx.Err() != nil {
+	r, err := join(parts)
+	if ctx.Err() != nil && r.Verdict != Fail { // what one gate saw fail stands, though another did not answer in time
 		return Ruling{}, context.Cause(ctx)
 	}
-	return join(parts)
+	return r, err
+}
+
+// guard turns a panic into an error: a gate that breaks cannot look.
+func guard(do func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	return do()
 }
 
 // split gives each gate its own evidence back; evidence of another list of gates is none.
@@ -75,7 +86,11 @@ func (a all) split(prior Evidence) []Evidence {
 }
 
 func look(ctx context.Context, g Gate, w Window, prior Evidence) part {
-	r, err := g.Judge(ctx, w, prior)
+	var r Ruling
+	err := guard(func() (err error) {
+		r, err = g.Judge(ctx, w, prior)
+		return err
+	})
 	if err != nil {
 		return part{Verdict: Hold, Reason: fmt.Sprintf("could not look: %v", err), Evidence: prior}
 	}

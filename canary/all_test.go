@@ -107,3 +107,47 @@ func TestAllCancelled(t *testing.T) {
 		t.Errorf("%s, %v", r.Verdict, err)
 	}
 }
+
+// odd is a gate that panics, or that hangs until it is given up on.
+type odd struct{ panics bool }
+
+func (o odd) Ready(context.Context) error {
+	if o.panics {
+		panic("no such index")
+	}
+	return nil
+}
+
+func (o odd) Judge(ctx context.Context, _ Window, _ Evidence) (Ruling, error) {
+	if o.panics {
+		panic("no such index")
+	}
+	<-ctx.Done()
+	return Ruling{}, ctx.Err()
+}
+
+// A fail stands, whatever the other gates do: it may not become a hold, which a deployer can overrule.
+func TestAllKeepsAFail(t *testing.T) {
+	for name, other := range map[string]Gate{"panics": odd{panics: true}, "hangs": odd{}} {
+		for v, want := range map[Verdict]Verdict{Fail: Fail, Pass: Hold, Hold: Hold} {
+			ctx, cancel := context.WithCancel(t.Context())
+			looked := gateFunc(func() { cancel() })
+			r, err := All(said{v: v}, other, looked).Judge(ctx, Window{}, nil)
+			if r.Verdict != want || want == Fail && err != nil {
+				t.Errorf("%s beside one that %s: %s %q %v, want %s", v, name, r.Verdict, r.Reason, err, want)
+			}
+		}
+	}
+	if err := All(odd{panics: true}).Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "no such index") {
+		t.Errorf("ready: %v", err)
+	}
+}
+
+type gateFunc func()
+
+func (f gateFunc) Ready(context.Context) error { return nil }
+
+func (f gateFunc) Judge(context.Context, Window, Evidence) (Ruling, error) {
+	f()
+	return Ruling{Verdict: Pass}, nil
+}

@@ -214,3 +214,22 @@ func TestGateCancelled(t *testing.T) {
 		t.Errorf("%s %v", r.Verdict, err)
 	}
 }
+
+// A release can make a host hang. What another canary's logs say of it may not become a hold, which can be overruled.
+func TestGateFailsBesideAHostThatHangs(t *testing.T) {
+	for _, failing := range []int64{30, 0} {
+		ctx, cancel := context.WithCancel(t.Context())
+		g := Gate{Reader: ReaderFunc(func(ctx context.Context, host string, q Query) (Page, error) {
+			if host == "mw2" {
+				cancel()
+				<-ctx.Done()
+				return Page{}, ctx.Err()
+			}
+			return pages{"mw1": page(600, failing)}.Read(ctx, host, q)
+		})}
+		r, err := g.Judge(ctx, window(time.Hour), nil)
+		if (r.Verdict == canary.Fail) != (failing > 0) || r.Verdict == canary.Pass {
+			t.Errorf("%d failing: %s %q %v", failing, r.Verdict, r.Reason, err)
+		}
+	}
+}
