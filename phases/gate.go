@@ -117,7 +117,7 @@ func (w *watch) next(passed bool, baked time.Time) time.Duration {
 // look takes one look and journals the ruling. What cannot be journaled, an error, a panic, an unknown verdict, and a
 // verdict that came after the deadline or the end of ctx never pass. A nil error with the zero Ruling is a Hold.
 func (w *watch) look(ctx context.Context, deadline time.Time) (canary.Ruling, error) {
-	limited, cancel := context.WithTimeout(ctx, w.p.Limits.State)
+	limited, cancel := context.WithTimeout(ctx, w.p.Limits.Look)
 	defer cancel()
 	var rul canary.Ruling
 	err := guard(func() (err error) {

@@ -229,3 +229,28 @@ func TestBakeHoldsAPass(t *testing.T) {
 		}
 	})
 }
+
+// slow is a gate whose probes wait for a release that hangs.
+type slow struct{ *gate }
+
+func (s slow) Judge(ctx context.Context, win canary.Window, prior canary.Evidence) (canary.Ruling, error) {
+	select {
+	case <-time.After(50 * time.Second): // five probes of ten seconds
+		return s.gate.Judge(ctx, win, prior)
+	case <-ctx.Done():
+		return canary.Ruling{}, ctx.Err()
+	}
+}
+
+func TestAReleaseThatHangsFails(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		p := w.plan(2)
+		p.Phases[1].Gate = slow{&gate{w: w, say: canary.Fail}}
+		start := time.Now()
+		e := ended(t, (&Runner{Journal: w}).Run(t.Context(), p), journal.RolledBack)
+		w.on(t, relA)
+		if !errors.Is(e, ErrGate) || time.Since(start) > 2*time.Minute {
+			t.Errorf("after %v: %v", time.Since(start), e)
+		}
+	})
+}

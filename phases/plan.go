@@ -50,7 +50,8 @@ type Pool struct {
 
 // Limits bound the single acts. A zero limit is the default that its comment names.
 type Limits struct {
-	State    time.Duration // one target's State, Claim, a gate's Ready, one look: 30 s
+	State    time.Duration // one target's State, Claim: 30 s
+	Look     time.Duration // one look of a gate, and its Ready: 2 min, for a release that hangs is to fail, not to hold
 	Verify   time.Duration // 10 min
 	Stage    time.Duration // 30 min
 	Activate time.Duration // where the phase's Fanout has no Timeout; also one Repair: 10 min
@@ -101,7 +102,7 @@ func or[T comparable](v, def T) T {
 
 func (l Limits) filled() Limits {
 	return Limits{
-		State: or(l.State, 30*time.Second), Verify: or(l.Verify, 10*time.Minute), Stage: or(l.Stage, 30*time.Minute),
+		State: or(l.State, 30*time.Second), Look: or(l.Look, 2*time.Minute), Verify: or(l.Verify, 10*time.Minute), Stage: or(l.Stage, 30*time.Minute),
 		Activate: or(l.Activate, 10*time.Minute), Capacity: or(l.Capacity, 5*time.Minute), Undo: or(l.Undo, time.Hour),
 	}
 }

@@ -205,7 +205,7 @@ func (d *run) gatesReady(ctx context.Context) (errs []error) {
 		if ph.Gate == nil {
 			continue
 		}
-		limited, cancel := context.WithTimeout(ctx, d.p.Limits.State)
+		limited, cancel := context.WithTimeout(ctx, d.p.Limits.Look)
 		err := guard(func() error { return ph.Gate.Ready(limited) })
 		cancel()
 		if err != nil {
