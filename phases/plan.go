@@ -87,7 +87,7 @@ type Plan struct {
 	Prune bool
 	// KeepFound leaves also what any target had before the deploy: for a deploy host that cannot know what is good.
 	KeepFound bool
-	// Well says whether a target that is in the pool serves well. Nil trusts State.Serving.
+	// Well says, on a way back, whether a target that is in the pool serves well. Nil trusts State.Serving.
 	Well   func(context.Context, targets.Target) error
 	Limits Limits
 }

@@ -32,6 +32,7 @@ type deploy struct {
 	lock    *lease.Lease
 	store   *store.Store
 	fleet   *fleet
+	to      way
 	probes  map[string]*probe.Set // by host: those of its phase
 	journal *journal.Writer
 	view    ui.View
@@ -120,8 +121,18 @@ func (d *deploy) finished() error {
 	return nil
 }
 
-// connect opens the fleet. Every host must pass the probes of its phase before it is repooled.
-func (d *deploy) connect(emergency bool) (err error) {
+// way says where a verb takes the fleet.
+type way bool
+
+const (
+	forward way = false // to a release that has to earn it
+	back    way = true  // to one that was proven before
+)
+
+// connect opens the fleet. Every host must pass the probes of its phase before it is repooled. On the way back a probe
+// that fails is told and not obeyed: whoever obeyed it would return the host to the release that it is to get away from.
+func (d *deploy) connect(to way, emergency bool) (err error) {
+	d.to = to
 	if d.probes, err = readProbes(d.conf); err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"scap/canary/logs"
 	"scap/canary/probe"
 	"scap/cmd/internal/config"
+	"scap/cmd/internal/ui"
 	"scap/targets"
 )
 
@@ -34,7 +35,18 @@ func (f *fleet) gate(ph config.Phase, control []string) (canary.Gate, error) {
 			Threshold: int64(n), MinRequests: int64(ph.Gate.MinRequests), Dwell: ph.Bake,
 		})
 	}
-	return combine(gates), nil
+	return ready{combine(gates)}, nil
+}
+
+// ready is a gate that says what else can be done when it is not.
+type ready struct{ canary.Gate }
+
+// Ready names the way for a change that is itself the cure of what the gate sees.
+func (r ready) Ready(ctx context.Context) error {
+	if err := r.Gate.Ready(ctx); err != nil {
+		return fmt.Errorf("%w (if this change is the cure: --no-gate REASON)", err)
+	}
+	return nil
 }
 
 // web is a host's own web server, as the host sees it.
@@ -98,10 +110,14 @@ func (d *deploy) check(ctx context.Context, host string) error {
 		return nil
 	}
 	report, err := d.fleet.askProbe(ctx, host, set.Question(d.fleet.web(host)))
-	if err != nil {
-		return err
+	if err == nil {
+		err = report.Err()
 	}
-	return report.Err()
+	if err != nil && d.to == back {
+		d.announce(fmt.Sprintf("%s: %s; it stays on the release that it was taken back to", host, ui.Clean(err.Error())))
+		return nil
+	}
+	return err
 }
 
 // well says whether a host in the pool serves well: a health check sees that it answers, the probes that it answers

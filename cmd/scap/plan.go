@@ -80,7 +80,7 @@ func (a *app) runPlan(ctx context.Context, message string, o planFlags) error {
 		return err
 	}
 	d := &deploy{app: a, conf: conf, store: st}
-	if err := d.connect(false); err != nil {
+	if err := d.connect(forward, false); err != nil {
 		return err
 	}
 	defer d.fleet.close()

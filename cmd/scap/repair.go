@@ -41,7 +41,7 @@ func (a *app) runRepair(ctx context.Context, names []string) error {
 	if err != nil {
 		return err
 	}
-	if err := d.connect(false); err != nil {
+	if err := d.connect(forward, false); err != nil {
 		return err
 	}
 	seen := phases.Survey(ctx, d.fleet.all(), surveyLimit)

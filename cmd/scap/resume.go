@@ -55,7 +55,7 @@ func (a *app) runResume(ctx context.Context, fromTargets bool) error {
 		fmt.Fprintln(a.stderr, "scap: the last deploy has ended: nothing to resume (`scap status` shows the fleet; `scap repair HOST` brings one host in line)")
 		return nil
 	}
-	if err := d.connect(false); err != nil {
+	if err := d.connect(back, false); err != nil {
 		return err
 	}
 	past, err := journal.Load(last.Path)
@@ -80,7 +80,7 @@ func (a *app) runResume(ctx context.Context, fromTargets bool) error {
 
 // resumeFromTargets takes the fleet back by what the targets themselves remember.
 func (d *deploy) resumeFromTargets(ctx context.Context) error {
-	if err := d.connect(false); err != nil {
+	if err := d.connect(back, false); err != nil {
 		return err
 	}
 	seen := phases.Survey(ctx, d.fleet.all(), surveyLimit)

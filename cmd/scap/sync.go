@@ -122,7 +122,7 @@ func (d *deploy) snapshot(ctx context.Context, message string) (release.Release,
 
 // roll brings r to every target under a journal of its own.
 func (d *deploy) roll(ctx context.Context, r release.Release, o planOptions) error {
-	if err := d.connect(o.emergency != ""); err != nil {
+	if err := d.connect(way(o.back), o.emergency != ""); err != nil {
 		return err
 	}
 	if err := d.create(); err != nil {
@@ -137,10 +137,7 @@ func (d *deploy) roll(ctx context.Context, r release.Release, o planOptions) err
 	}
 	p.KeepFound = len(p.Keep) < d.conf.Deploy.KeepReleases // another deploy host may know of more
 	p.Before = d.before
-	p.Attended = d.attended()
-	if o.back {
-		p.Well = d.well
-	}
+	p.Attended, p.Well = d.attended(), d.well
 	return d.finish(ctx, p, d.runner().Run(ctx, p))
 }
 
