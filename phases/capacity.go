@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"scap/phases/journal"
+	"scap/sync/release"
 	"scap/targets"
 )
 
@@ -63,15 +64,24 @@ func unasked(s targets.State) bool {
 	return s.Pooled == targets.PoolUnknown && len(s.Problems) > 0 && !s.Intent.Out && !s.Running.IsZero()
 }
 
-// well says which of list are in the pool and serve well. Only a way back asks Plan.Well: before each batch of a deploy
-// that goes forward every host of the pool would be asked for nothing.
+// returnTo is where a way back leads.
+func (d *run) returnTo() release.ID {
+	if d.p.Back {
+		return d.p.Release.ID
+	}
+	return d.from
+}
+
+// well says which of list are in the pool and serve well. Only a way back asks Plan.Well, and only of hosts that are not
+// back yet: a good release that fails a new probe is still what the fleet shall serve. Before each batch of a deploy that
+// goes forward every host of the pool would be asked for nothing.
 func (d *run) well(ctx context.Context, list []Seen) []bool {
 	well := make([]bool, len(list))
 	var ask []targets.Target
 	index := map[string]int{}
 	for i, s := range list {
 		well[i] = s.Err == nil && (s.State.Serving || unasked(s.State))
-		if well[i] && d.p.Well != nil && (d.p.Back || d.returning) {
+		if well[i] && d.p.Well != nil && (d.p.Back || d.returning) && s.State.Running != d.returnTo() {
 			ask = append(ask, s.Target)
 			index[s.Name()] = i
 		}

@@ -1,8 +1,13 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
+	embedded "scap/fixtures/fleet"
+	"scap/fixtures/tree"
 	"scap/phases/journal"
 )
 
@@ -35,5 +40,26 @@ func TestWhereARollbackGoes(t *testing.T) {
 		if got, _ := journal.LastGood(past, serving(past)); got != c.want {
 			t.Errorf("%s: to %q, want %q", c.name, got, c.want)
 		}
+	}
+}
+
+// Probes that came with the bad release fail on the one before it. Who obeyed them would take every host back to the release
+// that the rollback is to get away from.
+func TestARollbackObeysNoProbe(t *testing.T) {
+	s := newSite(t, []embedded.Group{{Name: "prod", Hosts: 2}}, embedded.YAMLOptions{})
+	s.stage(t, tree.GoodB())
+	s.want(t, exitOK, "sync", "--no-gate", "for the test")
+	probes := "host: wiki.example\nprobes:\n  - {name: only B has it, path: /index.php, expect: {headers: {X-Mark-Hook: B}}}\n"
+	if err := os.WriteFile(filepath.Join(s.Dir(), "probes.yaml"), []byte(probes), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s.stage(t, tree.GoodA())
+	s.want(t, exitRolledBack, "sync", "--no-gate", "the probe must be what refuses A")
+	r := s.want(t, exitOK, "rollback")
+	if !strings.Contains(r.output, "only B has it") {
+		t.Errorf("nothing says that the probe fails:\n%s", r.output)
+	}
+	if _, mark, err := s.One(t.Context()); err != nil || mark != "A" {
+		t.Errorf("the fleet serves %q, %v", mark, err)
 	}
 }
