@@ -118,7 +118,7 @@ func (c *console) wait() int {
 const anyHost = "*"
 
 // recorded waits until the newest journal holds a record.
-func (s *site) recorded(t *testing.T, kind journal.Kind, act, target string) {
+func (s *site) recorded(t testing.TB, kind journal.Kind, act, target string) {
 	t.Helper()
 	until(t, string(kind)+" "+act+" "+target, func() bool {
 		last, ok, err := journal.Latest(filepath.Join(s.DeployDir(), "journal"))

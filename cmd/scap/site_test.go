@@ -33,7 +33,7 @@ func newSite(t *testing.T, groups []embedded.Group, y embedded.YAMLOptions) *sit
 	return newSiteWith(t, embedded.Options{Groups: groups}, y)
 }
 
-func newSiteWith(t *testing.T, o embedded.Options, y embedded.YAMLOptions) *site {
+func newSiteWith(t testing.TB, o embedded.Options, y embedded.YAMLOptions) *site {
 	t.Helper()
 	o.SSH, o.TCP = true, true
 	f, err := embedded.New(o)
@@ -60,7 +60,7 @@ func newSiteWith(t *testing.T, o embedded.Options, y embedded.YAMLOptions) *site
 }
 
 // users ask for pages until the test ends; none of their requests may fail.
-func (s *site) users(t *testing.T, rate float64) {
+func (s *site) users(t testing.TB, rate float64) {
 	t.Helper()
 	s.load = &embedded.Load{Do: s.Balancer.Serve, Rate: rate, LongRate: -1}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -181,7 +181,7 @@ func (s *site) one(t *testing.T) (release.ID, string) {
 }
 
 // until waits for an event that has no channel.
-func until(t *testing.T, what string, is func() bool) {
+func until(t testing.TB, what string, is func() bool) {
 	t.Helper()
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
