@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -43,6 +44,8 @@ func RunCommand(ctx context.Context, question json.RawMessage) (json.RawMessage,
 	ctx, cancel := context.WithTimeoutCause(ctx, commandLimit, fmt.Errorf("it did not end within %v", commandLimit))
 	defer cancel()
 	cmd := exec.CommandContext(ctx, q.Argv[0], q.Argv[1:]...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // its children end with it
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second // a child that keeps the pipes open holds nobody up
 	var out, said beginning
 	cmd.Stdout, cmd.Stderr = &out, &said
