@@ -39,6 +39,12 @@ func FromTargets(seen []Seen) (Origin, error) {
 	if err != nil {
 		return Origin{}, err
 	}
+	if claimer, _, err := whither(claim.Claimer); err == nil && claimer != "" && claimer != deploy {
+		// A later deploy claimed them and died before it told anybody to switch: a host may be out of the pool, no more.
+		if id, ok := proven(seen); ok {
+			return Origin{Deploy: claimer, From: id, Token: claim.Token}, nil
+		}
+	}
 	if last.Switch.Token == 0 || deploy == "" {
 		return Origin{}, errors.New("no target that answers was ever told to switch")
 	}
@@ -78,6 +84,21 @@ func one(seen []Seen) (id release.ID, ok bool) {
 		default:
 			id = s.State.Disk
 		}
+	}
+	return id, !id.IsZero()
+}
+
+// proven returns the release that all who answer prove, in the pool or not.
+func proven(seen []Seen) (id release.ID, ok bool) {
+	for _, s := range seen {
+		if s.Err != nil {
+			continue
+		}
+		on, ok := s.State.Consistent()
+		if !ok || !id.IsZero() && id != on {
+			return release.ID{}, false
+		}
+		id = on
 	}
 	return id, !id.IsZero()
 }
