@@ -90,6 +90,9 @@ func (d *run) end(e *Ended) error {
 	r := journal.Record{Kind: journal.End, Verdict: e.How, From: text(d.from), To: text(d.p.Release.ID)}
 	if e.How != journal.Deployed {
 		r.Text = e.Error()
+		if e.How != journal.Inconsistent && e.Cause != nil {
+			r.Text = e.Cause.Error() // the verdict says the rest
+		}
 	}
 	r.Token = d.token
 	if err := d.note(r); err != nil {

@@ -196,7 +196,7 @@ func (w *world) judge(err error) (wrong []string) {
 		if slices.Sort(e.Hosts); len(gone) == 0 || !slices.Equal(e.Hosts, sorted(gone)) {
 			wrong = append(wrong, fmt.Sprintf("names %v as not proven, and %v are gone: %v", e.Hosts, gone, err))
 		}
-	case !errors.Is(e, ErrFinished) && !errors.Is(e, errNothing) && w.begun():
+	case !errors.Is(e, ErrFinished) && !errors.Is(e, ErrNothing) && w.begun():
 		wrong = append(wrong, fmt.Sprintf("ended %s: %v", e.How, err))
 	}
 	return wrong

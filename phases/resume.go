@@ -28,7 +28,7 @@ func (r *Runner) Resume(ctx context.Context, p Plan, past iter.Seq[journal.Recor
 	d, soft, stop := r.start(ctx, p)
 	defer stop()
 	h, err := read(past, p)
-	if errors.Is(err, errNothing) {
+	if errors.Is(err, ErrNothing) {
 		return d.end(&Ended{How: journal.Unchanged, Cause: err})
 	}
 	if err != nil {
@@ -74,7 +74,8 @@ type history struct {
 	forced   bool // whatever other deploys did since
 }
 
-var errNothing = errors.New("it died before it claimed the targets")
+// ErrNothing is why Resume of a deploy that changed nothing ends as journal.Unchanged: there was nothing to do.
+var ErrNothing = errors.New("it died before it claimed the targets")
 
 // read makes the history out of the records.
 func read(past iter.Seq[journal.Record], p Plan) (history, error) {
@@ -137,7 +138,7 @@ func (h *history) parse(from, ended string, p Plan) (err error) {
 		return err
 	}
 	if h.token == 0 || h.from.IsZero() && (!h.back || h.to.IsZero()) { // a rollback may begin where nobody proves anything
-		return errNothing
+		return ErrNothing
 	}
 	return nil
 }

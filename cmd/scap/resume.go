@@ -75,7 +75,12 @@ func (a *app) runResume(ctx context.Context, fromTargets bool) error {
 	}
 	r := d.runner()
 	ui.Recall(d.view, slices.Values(past))
-	return d.finish(ctx, p, r.Resume(ctx, p, slices.Values(past)))
+	err = r.Resume(ctx, p, slices.Values(past))
+	if errors.Is(err, phases.ErrNothing) {
+		d.view.Close()
+		return nil
+	}
+	return d.finish(ctx, p, err)
 }
 
 // resumeFromTargets takes the fleet back by what the targets themselves remember.
