@@ -22,7 +22,8 @@ targets already. Without RELEASE it is the last one that a deploy left proven ev
 RELEASE is its name or the first digits of it (` + "`scap status`" + ` and the journal show names).
 
 Hosts that do not serve well are no capacity: a fleet that is broken everywhere is rolled back at full width. A failure
-does not turn it around; it goes on past failures and names them.
+does not turn it around; it goes on past failures and names them. A probe that fails is told and not obeyed. Ctrl-C takes
+the hosts back to the release that they came from, as in every deploy: to stay on the way, let it end.
 
 ` + exitTable,
 		Args: argCount(0, 1),
