@@ -163,6 +163,9 @@ func (s *session) begin(ctx, conn context.Context, r release.Release) error {
 	if err := s.endStaging(); err != nil {
 		return err
 	}
+	if err := s.host.distrust(ctx, r.ID); err != nil {
+		return err
+	}
 	life, end := context.WithCancel(conn)
 	stop := context.AfterFunc(ctx, end)
 	in, err := s.host.Store.Begin(life, r)
@@ -177,6 +180,25 @@ func (s *session) begin(ctx, conn context.Context, r release.Release) error {
 		return err
 	}
 	s.staging = &staging{id: r.ID, in: in, end: end}
+	return nil
+}
+
+// distrust hashes a release that is here from before: what is activated must be what was planned, whatever somebody did to
+// it in the meantime. A damaged one is taken away, so that it comes anew; the one that is served cannot be.
+func (h *Host) distrust(ctx context.Context, id release.ID) error {
+	if !h.Store.Has(id) {
+		return nil
+	}
+	damage := h.Store.Verify(ctx, id)
+	if !errors.Is(damage, store.ErrDamaged) {
+		return damage
+	}
+	if current, err := h.Store.Current(); err != nil || current == id {
+		return errors.Join(fmt.Errorf("the host serves a damaged copy (`scap rollback RELEASE` to another one, then deploy again): %w", damage), err)
+	}
+	if err := h.Store.Remove(ctx, id); err != nil {
+		return fmt.Errorf("take away what is damaged: %w", errors.Join(damage, err))
+	}
 	return nil
 }
 

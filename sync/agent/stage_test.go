@@ -150,6 +150,35 @@ func TestBackportCostsWhatChanged(t *testing.T) {
 	}
 }
 
+// TestADamagedReleaseComesAnew: somebody edited a release that is staged already. It is not taken for what it is called.
+func TestADamagedReleaseComesAnew(t *testing.T) {
+	d, r := newDepot(t, 20), openRig(t, t.TempDir())
+	c, _ := r.metered(t, 0)
+	a := d.release(t)
+	if err := push.Send(t.Context(), c, d, a, nil); err != nil {
+		t.Fatal(err)
+	}
+	edited := filepath.Join(r.store.Path(a.ID), "d1/e1/f1.php")
+	if err := os.WriteFile(edited, []byte("<?php // hot fix at 23:00"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := push.Send(t.Context(), c, d, a, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.store.Verify(t.Context(), a.ID); err != nil {
+		t.Errorf("staged again, and still: %v", err)
+	}
+	if err := r.store.Swap(t.Context(), release.ID{}, a.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(edited, []byte("<?php // and again, while it is served"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := push.Send(t.Context(), c, d, a, nil); err == nil || !strings.Contains(err.Error(), "serves a damaged copy") {
+		t.Errorf("a damaged release that is served: %v", err)
+	}
+}
+
 // TestStagingGoesOnAfterACut cuts the connection after ever more bytes: what arrived is not sent again.
 func TestStagingGoesOnAfterACut(t *testing.T) {
 	d, r := newDepot(t, 300), openRig(t, t.TempDir())
