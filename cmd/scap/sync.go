@@ -95,7 +95,18 @@ func takeSnapshot(ctx context.Context, st *store.Store, conf *config.Config, mes
 	if len(message) > maxMessage {
 		return release.Release{}, usage(fmt.Errorf("the message has %d bytes: at most %d", len(message), maxMessage))
 	}
-	r, err := st.Snapshot(ctx, conf.Deploy.StageDir, store.SnapshotOptions{Excludes: conf.Deploy.Excludes, Message: message})
+	began := time.Now()
+	o := store.SnapshotOptions{Excludes: conf.Deploy.Excludes, Message: message}
+	r, err := st.Snapshot(ctx, conf.Deploy.StageDir, o)
+	if err == nil && r.Created.Before(began) { // a release that was here before, and may have been edited since
+		if bad := st.Verify(ctx, r.ID); errors.Is(bad, store.ErrDamaged) {
+			if err = st.Remove(ctx, r.ID); err == nil {
+				r, err = st.Snapshot(ctx, conf.Deploy.StageDir, o)
+			}
+		} else {
+			err = bad
+		}
+	}
 	if err == nil && r.Files == 0 {
 		err = fmt.Errorf("snapshot %s: there is no file in it (deploy.stage_dir, deploy.excludes)", conf.Deploy.StageDir)
 	}
