@@ -32,17 +32,15 @@ func (f *fleet) plan(deploy string, r release.Release, o planOptions) (phases.Pl
 		p.Phases = []phases.Phase{f.wayBack(o.noGate)}
 		return p, nil
 	}
-	done := []config.Phase{}
-	for _, c := range f.conf.Phases {
+	for i, c := range f.conf.Phases {
 		if len(c.Hosts) == 0 {
 			continue // all its hosts are deployed in earlier phases
 		}
-		ph, err := f.phase(c, done, o)
+		ph, err := f.phase(c, f.conf.Phases[i+1:], o)
 		if err != nil {
 			return phases.Plan{}, err
 		}
 		p.Phases = append(p.Phases, ph)
-		done = append(done, c)
 	}
 	return p, nil
 }
@@ -58,7 +56,8 @@ func (f *fleet) wayBack(why string) phases.Phase {
 	return ph
 }
 
-func (f *fleet) phase(c config.Phase, done []config.Phase, o planOptions) (phases.Phase, error) {
+// phase is one of the configuration's; the hosts of later ones still run the old release while it is judged.
+func (f *fleet) phase(c config.Phase, later []config.Phase, o planOptions) (phases.Phase, error) {
 	ph := phases.Phase{
 		Name: c.Name, Targets: f.of(c), Bake: c.Bake, Confirm: c.Confirm && o.confirm,
 	}
@@ -71,36 +70,21 @@ func (f *fleet) phase(c config.Phase, done []config.Phase, o planOptions) (phase
 	case o.noGate != "":
 		ph.GateOff = o.noGate
 	default:
-		gate, err := f.gate(c, laterHosts(f.conf, done, c))
+		gate, err := f.gate(c, hostNames(later))
 		if err != nil {
 			return ph, err
 		}
 		ph.Gate, ph.Tick, ph.MaxWait = gate, c.Gate.Tick, c.Gate.MaxWait
 	}
-	for _, later := range f.conf.Phases {
-		if later.Name != c.Name && !contains(done, later.Name) {
-			ph.Control = append(ph.Control, f.of(later)...)
-		}
+	for _, c := range later {
+		ph.Control = append(ph.Control, f.of(c)...)
 	}
 	return ph, nil
 }
 
-func contains(done []config.Phase, name string) bool {
-	for _, d := range done {
-		if d.Name == name {
-			return true
-		}
-	}
-	return false
-}
-
-// laterHosts are the hosts that still run the old release while c is judged.
-func laterHosts(c *config.Config, done []config.Phase, now config.Phase) []string {
+func hostNames(phases []config.Phase) []string {
 	var names []string
-	for _, ph := range c.Phases {
-		if ph.Name == now.Name || contains(done, ph.Name) {
-			continue
-		}
+	for _, ph := range phases {
 		for _, h := range ph.Hosts {
 			names = append(names, h.Name)
 		}

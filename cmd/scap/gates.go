@@ -15,10 +15,7 @@ import (
 // gate builds what judges a phase: the probes, and the logs that its hosts keep. control are hosts that still run the
 // old release then.
 func (f *fleet) gate(ph config.Phase, control []string) (canary.Gate, error) {
-	var names []string
-	for _, h := range ph.Hosts {
-		names = append(names, h.Name)
-	}
+	names := hostNames([]config.Phase{ph})
 	var gates []canary.Gate
 	if path := ph.Gate.Probes; path != "" {
 		set, err := probe.Read(path)

@@ -1,5 +1,5 @@
 // Package lease lets one deploy at a time work on a deploy host, and says who holds it, since when and why. Between deploy
-// hosts the targets keep the peace: by the fencing token, of which Next is the next.
+// hosts the targets keep the peace: by the fencing token.
 package lease
 
 import (
@@ -10,7 +10,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -199,12 +198,4 @@ func Read(path string) (Holder, error) {
 		return Holder{}, fmt.Errorf("%s: %w", holderPath(path), err)
 	}
 	return h, nil
-}
-
-// Next returns the fencing token of a new deploy: one more than the largest that any target has seen.
-func Next(seen []uint64) uint64 {
-	if len(seen) == 0 {
-		return 1
-	}
-	return slices.Max(seen) + 1
 }

@@ -204,9 +204,3 @@ func TestAHolderThatCannotBeReadIsHeldAllTheSame(t *testing.T) {
 		l.Release()
 	}
 }
-
-func TestNext(t *testing.T) {
-	if Next(nil) != 1 || Next([]uint64{0, 7, 3}) != 8 {
-		t.Error(Next(nil), Next([]uint64{0, 7, 3}))
-	}
-}

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"scap/fixtures/real"
 	"scap/sync/release"
 	"scap/targets"
 )
@@ -114,9 +115,10 @@ func until(t *testing.T, what string, ok func() bool) {
 // startHAProxy runs one haproxy on port with the servers given as name=address and returns its Balancer.
 func startHAProxy(t *testing.T, name string, port int, servers ...string) (*HAProxy, *exec.Cmd) {
 	t.Helper()
-	bin, err := exec.LookPath("haproxy")
+	real.Need(t, "haproxy") // skips, and in CI fails
+	bin, err := real.Program("haproxy")
 	if err != nil {
-		t.Skip("haproxy is not installed")
+		t.Fatal(err)
 	}
 	dir := t.TempDir()
 	socket := filepath.Join(dir, "a.sock")
@@ -329,9 +331,10 @@ func TestRealHAProxyThatNobodyNamed(t *testing.T) {
 
 func startStray(t *testing.T, port int, h *webHost) (string, *exec.Cmd) {
 	t.Helper()
-	bin, err := exec.LookPath("haproxy")
+	real.Need(t, "haproxy") // skips, and in CI fails
+	bin, err := real.Program("haproxy")
 	if err != nil {
-		t.Skip("haproxy is not installed")
+		t.Fatal(err)
 	}
 	conf := filepath.Join(t.TempDir(), "stray.cfg")
 	text := fmt.Sprintf("defaults\n mode http\n timeout connect 1s\n timeout client 9s\n timeout server 9s\nlisten stray\n bind 127.0.0.1:%d\n server x %s\n",
