@@ -159,7 +159,9 @@ func (d *demo) story(ctx context.Context) error {
 // scap runs the real command line, and is an error when it does not end with want.
 func (d *demo) scap(ctx context.Context, want int, args ...string) error {
 	args = append([]string{"-c", d.conf, "--yes"}, args...)
-	got := run(ctx, args, d.stdin, d.stdout, d.stderr)
+	// Its own app, for its own flags; the demonstration's signals are its signals: one Ctrl-C takes the deploy back.
+	inner := &app{stdin: d.stdin, stdout: d.stdout, stderr: d.stderr, leave: d.leave}
+	got := inner.execute(ctx, args)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"strings"
@@ -28,26 +27,25 @@ func process(a *app, args []string) int {
 	return a.run(context.Background(), args)
 }
 
-// run is main without the process.
-func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	return (&app{stdin: stdin, stdout: stdout, stderr: stderr}).run(ctx, args)
-}
-
-// run parses args, does what they ask and returns the exit code.
+// run hears signals while it executes args.
 func (a *app) run(ctx context.Context, args []string) int {
-	stdin, stdout, stderr := a.stdin, a.stdout, a.stderr
 	s := watchSignals(ctx, a.announce)
 	defer s.stop()
 	a.leave = s.leave
+	return a.execute(s.ctx, args)
+}
+
+// execute parses args, does what they ask and returns the exit code.
+func (a *app) execute(ctx context.Context, args []string) int {
 	root := newRootCommand(a)
 	root.SetArgs(args)
-	root.SetIn(stdin)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
-	err := root.ExecuteContext(s.ctx)
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	err := root.ExecuteContext(ctx)
 	code := exitCode(err)
 	if err != nil && !errors.Is(err, errQuiet) {
-		fmt.Fprintf(stderr, "scap: %s\n", harmless(err.Error()))
+		fmt.Fprintf(a.stderr, "scap: %s\n", harmless(err.Error()))
 	}
 	return code
 }

@@ -24,7 +24,7 @@ type signals struct {
 // Each is told to say, which must not block: what it announces may not come before what it does.
 func watchSignals(parent context.Context, say func(text string)) *signals {
 	ctx, cancel := context.WithCancelCause(parent)
-	leave, abandon := context.WithCancelCause(parent)
+	leave, abandon := context.WithCancelCause(context.WithoutCancel(parent)) // the end of parent is a first signal, no second
 	got := make(chan os.Signal, 2)
 	signal.Notify(got, syscall.SIGINT, syscall.SIGTERM)
 	done := make(chan struct{})
