@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -13,7 +15,8 @@ import (
 var errNoGates = errors.New("no gate is configured, so none can pass")
 
 // All is the gate that passes only when every one of gates passes in the same look, and fails as soon as one fails. With
-// no gates it holds. Each gate keeps its own evidence; a gate that cannot look holds and keeps what it had.
+// no gates it holds. Each gate keeps its own evidence, under the name that its method Name() string gives or its place in the
+// list; a gate that cannot look holds and keeps what it had.
 func All(gates ...Gate) Gate { return all(gates) }
 
 type all []Gate
@@ -23,6 +26,8 @@ var _ Gate = all(nil)
 // part is one gate's share of a combined ruling.
 type part struct {
 	Verdict  Verdict         `json:"verdict"`
+	Cause    Cause           `json:"cause,omitempty"`
+	Suspects []string        `json:"suspects,omitempty"`
 	Reason   string          `json:"reason"`
 	Numbers  json.RawMessage `json:"numbers,omitempty"`
 	Evidence Evidence        `json:"-"`
@@ -55,10 +60,16 @@ func (a all) Judge(ctx context.Context, w Window, prior Evidence) (Ruling, error
 	}
 	wg.Wait()
 	r, err := join(parts)
+	if err == nil {
+		r.Evidence, err = a.keep(prior, parts)
+	}
+	if err != nil {
+		return Ruling{}, fmt.Errorf("write down what the gates said: %w", err)
+	}
 	if ctx.Err() != nil && r.Verdict != Fail { // what one gate saw fail stands, though another did not answer in time
 		return Ruling{}, context.Cause(ctx)
 	}
-	return r, err
+	return r, nil
 }
 
 // guard turns a panic into an error: a gate that breaks cannot look.
@@ -71,18 +82,49 @@ func guard(do func() error) (err error) {
 	return do()
 }
 
-// split gives each gate its own evidence back; evidence of another list of gates is none.
-func (a all) split(prior Evidence) []Evidence {
-	var list []Evidence
-	if json.Unmarshal(prior, &list) != nil || len(list) != len(a) {
-		return make([]Evidence, len(a))
+// names are the keys of the gates' evidence.
+func (a all) names() []string {
+	names, taken := make([]string, len(a)), map[string]bool{}
+	for i, g := range a {
+		names[i] = strconv.Itoa(i)
+		if n, ok := g.(interface{ Name() string }); ok && n.Name() != "" && !taken[n.Name()] {
+			names[i] = n.Name()
+		}
+		taken[names[i]] = true
 	}
-	for i, e := range list {
-		if string(e) == "null" {
-			list[i] = nil
+	return names
+}
+
+// split gives each gate its own evidence back, also when another list of gates wrote it: what a gate saw in one phase it
+// goes on with in the next.
+func (a all) split(prior Evidence) []Evidence {
+	var kept map[string]Evidence
+	if json.Unmarshal(prior, &kept) != nil {
+		kept = nil
+	}
+	list := make([]Evidence, len(a))
+	for i, name := range a.names() {
+		if e := kept[name]; string(e) != "null" {
+			list[i] = e
 		}
 	}
 	return list
+}
+
+// keep writes the gates' evidence down beside that of gates which are not of this list.
+func (a all) keep(prior Evidence, parts []part) (Evidence, error) {
+	var kept map[string]Evidence
+	if json.Unmarshal(prior, &kept) != nil || kept == nil {
+		kept = map[string]Evidence{}
+	}
+	for i, name := range a.names() {
+		if len(parts[i].Evidence) > 0 {
+			kept[name] = parts[i].Evidence
+		} else {
+			delete(kept, name)
+		}
+	}
+	return json.Marshal(kept)
 }
 
 func look(ctx context.Context, g Gate, w Window, prior Evidence) part {
@@ -94,27 +136,32 @@ func look(ctx context.Context, g Gate, w Window, prior Evidence) part {
 	if err != nil {
 		return part{Verdict: Hold, Reason: fmt.Sprintf("could not look: %v", err), Evidence: prior}
 	}
-	if r.Verdict != Pass && r.Verdict != Fail {
+	if r.Verdict != Pass && r.Verdict != Fail && (r.Verdict != Suspect || len(r.Suspects) == 0) {
 		r.Verdict = Hold
 	}
 	return part(r)
 }
 
-func join(parts []part) (Ruling, error) {
-	r := Ruling{Verdict: Pass}
-	evidence := make([]Evidence, len(parts))
-	for i, p := range parts {
-		evidence[i] = p.Evidence
-		if len(p.Evidence) == 0 {
-			evidence[i] = Evidence("null")
+// join is the worst word of all: a fail, else a suspect host, else a hold.
+func join(parts []part) (r Ruling, err error) {
+	rank := map[Verdict]int{Pass: 0, Hold: 1, Suspect: 2, Fail: 3}
+	r.Verdict = Pass
+	for _, p := range parts {
+		if rank[p.Verdict] > rank[r.Verdict] {
+			r.Verdict, r.Cause = p.Verdict, p.Cause
+		} else if p.Verdict == r.Verdict && (r.Cause == Gathering || r.Cause == "") {
+			r.Cause = p.Cause // what stands in the way says more than that time must pass
 		}
-		switch {
-		case p.Verdict == Fail:
-			r.Verdict = Fail
-		case p.Verdict == Hold && r.Verdict == Pass:
-			r.Verdict = Hold
-		}
+		r.Suspects = append(r.Suspects, p.Suspects...)
 	}
+	if r.Verdict != Hold {
+		r.Cause = ""
+	}
+	if r.Verdict != Suspect {
+		r.Suspects = nil
+	}
+	slices.Sort(r.Suspects)
+	r.Suspects = slices.Compact(r.Suspects)
 	// What decided comes first, in its own words; the others say what they ruled.
 	reasons := make([]string, 0, len(parts))
 	for _, decisive := range []bool{true, false} {
@@ -132,11 +179,6 @@ func join(parts []part) (Ruling, error) {
 	if len(parts) == 1 {
 		r.Reason = parts[0].Reason
 	}
-	var err1, err2 error
-	r.Numbers, err1 = json.Marshal(parts)
-	r.Evidence, err2 = json.Marshal(evidence)
-	if err := errors.Join(err1, err2); err != nil {
-		return Ruling{}, fmt.Errorf("write down what the gates said: %w", err)
-	}
-	return r, nil
+	r.Numbers, err = json.Marshal(parts)
+	return r, err
 }

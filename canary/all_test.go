@@ -77,12 +77,40 @@ func TestAllKeepsEvidenceApart(t *testing.T) {
 		}
 		e = back.Evidence
 	}
-	if string(e) != "[3,null,3]" {
-		t.Errorf("evidence %s, want [3,null,3]", e)
+	if string(e) != `{"0":3,"2":3}` {
+		t.Errorf("evidence %s, want that of the first and the third", e)
 	}
-	r, err := All(said{v: Pass}).Judge(t.Context(), Window{}, e)
-	if err != nil || string(r.Evidence) != "[1]" {
-		t.Errorf("evidence of another list of gates was used: %s, %v", r.Evidence, err)
+	r, err := All(named{said{v: Pass}}).Judge(t.Context(), Window{}, e)
+	if err != nil || string(r.Evidence) != `{"0":3,"2":3,"requests":1}` {
+		t.Errorf("another list of gates: %s, %v", r.Evidence, err)
+	}
+	r, err = All(said{v: Pass}, named{said{v: Pass}}).Judge(t.Context(), Window{}, r.Evidence)
+	if err != nil || string(r.Evidence) != `{"0":4,"2":3,"requests":2}` {
+		t.Errorf("a gate that has moved in the list: %s, %v", r.Evidence, err)
+	}
+}
+
+// named is a gate with a name.
+type named struct{ said }
+
+func (named) Name() string { return "requests" }
+
+// suspects is a gate that suspects a host.
+type suspects struct{ Gate }
+
+func (suspects) Judge(context.Context, Window, Evidence) (Ruling, error) {
+	return Ruling{Verdict: Suspect, Suspects: []string{"b", "a", "b"}, Reason: "a and b fail alone"}, nil
+}
+
+func TestAllSuspects(t *testing.T) {
+	for other, want := range map[Verdict]Verdict{Pass: Suspect, Hold: Suspect, Fail: Fail} {
+		r, err := All(said{v: other}, suspects{}).Judge(t.Context(), Window{}, nil)
+		if err != nil || r.Verdict != want || (want == Suspect) != (strings.Join(r.Suspects, " ") == "a b") {
+			t.Errorf("beside %s: %+v, %v", other, r, err)
+		}
+	}
+	if r, err := All(said{v: Suspect}).Judge(t.Context(), Window{}, nil); err != nil || r.Verdict != Hold {
+		t.Errorf("a suspicion of nobody: %+v, %v", r, err)
 	}
 }
 
