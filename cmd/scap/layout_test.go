@@ -33,6 +33,11 @@ var rooms = map[string][]string{
 	"canary/logs":  {"canary"},
 	"canary/probe": {"canary"},
 
+	"canary/sim":        {"canary"},
+	"canary/prom":       {"canary"},
+	"canary/opensearch": {"canary"},
+	"canary/sourcetest": {"canary"},
+
 	"sync/release":         {},
 	"sync/store":           {"sync/release"},
 	"sync/wire":            {"sync/release"},
@@ -44,6 +49,10 @@ var rooms = map[string][]string{
 	"fixtures/fleet": {"*"},
 	"fixtures/real":  {"*"},
 	"fixtures/paper": {"*"},
+
+	"fixtures/incidents":  {"*"},
+	"fixtures/prom":       {"*"},
+	"fixtures/opensearch": {"*"},
 }
 
 // The only files outside of fixtures/ that may import fixtures.
