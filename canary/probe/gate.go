@@ -31,6 +31,9 @@ func (f AskerFunc) Ask(ctx context.Context, host string, q Question) (Report, er
 // balancer. A probe that fails on a canary and not on a host with the old release fails the release; one that fails on
 // both is not this release, and holds. What could not be reached holds. Without any host of the old release left, a probe
 // that failed on a canary fails the release: Ready has seen all of them pass.
+//
+// DespiteRed, when it is not empty, is the deployer's reason to deploy although probes fail already: those that fail on
+// hosts with the old release too, or did before the deploy, are told and hold nothing.
 type Gate struct {
 	Set      *Set
 	Asker    Asker
@@ -39,6 +42,11 @@ type Gate struct {
 	Hosts    []string // asked by Ready
 	Controls int      // hosts of the old release to compare with; 2
 	AskLimit time.Duration
+
+	DespiteRed string
+
+	mu  sync.Mutex
+	red map[string]bool // probes that Ready saw fail
 }
 
 var _ canary.Gate = (*Gate)(nil)
@@ -57,7 +65,11 @@ type seen struct {
 	err    error
 }
 
-// Ready runs all probes where the old release runs: what fails before a deploy could not be held against it.
+// Name is what the gate's evidence is kept under.
+func (g *Gate) Name() string { return "probes" }
+
+// Ready runs all probes where the old release runs: what fails before a deploy could not be held against it. That is an
+// error which wraps canary.ErrRed, unless DespiteRed.
 func (g *Gate) Ready(ctx context.Context) error {
 	if err := g.makesSense(); err != nil {
 		return err
@@ -65,13 +77,46 @@ func (g *Gate) Ready(ctx context.Context) error {
 	var errs []error
 	for _, s := range g.ask(ctx, g.Hosts, g.Front != "") {
 		if s.err == nil {
-			s.err = s.report.Err()
+			s.err = g.before(s.report)
 		}
 		if s.err != nil {
 			errs = append(errs, fmt.Errorf("probe %s before the deploy: %w", s.where, s.err))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// before is what r, of a host with the old release, says against a deploy.
+func (g *Gate) before(r Report) error {
+	err := r.Err()
+	red := err != nil && len(r.Results) > 0
+	for _, p := range r.Results {
+		if p.Outcome != OK && p.Outcome != Failed {
+			red = false // nothing is known of it
+		}
+	}
+	if !red {
+		return err
+	}
+	if g.DespiteRed == "" {
+		return fmt.Errorf("%w: %w", canary.ErrRed, err)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.red == nil {
+		g.red = map[string]bool{}
+	}
+	for _, p := range r.Results {
+		g.red[p.Name] = g.red[p.Name] || p.Outcome == Failed
+	}
+	return nil
+}
+
+// wasRed reports whether a probe failed before the deploy, and the deployer knows.
+func (g *Gate) wasRed(name string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.DespiteRed != "" && g.red[name]
 }
 
 func (g *Gate) makesSense() error {
@@ -140,7 +185,7 @@ func (g *Gate) Judge(ctx context.Context, w canary.Window, _ canary.Evidence) (c
 		return canary.Ruling{}, err
 	}
 	if len(w.Canary) == 0 {
-		return canary.Ruling{Verdict: canary.Hold, Reason: "no canary host is in the window"}, nil
+		return canary.Ruling{Verdict: canary.Hold, Cause: canary.NoTraffic, Reason: "no canary host is in the window"}, nil
 	}
 	hosts := make([]string, 0, len(w.Canary))
 	for _, h := range w.Canary {
@@ -157,12 +202,12 @@ func (g *Gate) Judge(ctx context.Context, w canary.Window, _ canary.Evidence) (c
 	if ctx.Err() != nil {
 		return canary.Ruling{}, context.Cause(ctx)
 	}
-	v, why := f.rule(hosts, len(w.Control), old, g.Front)
-	numbers, err := json.Marshal(f)
-	if err != nil {
+	r := g.rule(&f, hosts, len(w.Control), old)
+	var err error
+	if r.Numbers, err = json.Marshal(f); err != nil {
 		return canary.Ruling{}, fmt.Errorf("write down the probes: %w", err)
 	}
-	return canary.Ruling{Verdict: v, Reason: why, Numbers: numbers}, nil
+	return r, nil
 }
 
 // take sorts one place's answer.
@@ -221,38 +266,54 @@ func (g *Gate) compare(ctx context.Context, w canary.Window, f *figures) map[str
 	return ended
 }
 
-// rule turns the figures into a verdict and its reason.
-func (f *figures) rule(hosts []string, control int, old map[string]Outcome, through string) (canary.Verdict, string) {
+// rule turns the figures into a ruling and its reason.
+func (g *Gate) rule(f *figures, hosts []string, control int, old map[string]Outcome) canary.Ruling {
 	var ours, alike, unknown []finding
 	for _, bad := range f.Failed {
 		switch o := old[bad.Result.Name]; {
+		case o == Failed, control == 0 && g.wasRed(bad.Result.Name):
+			alike = append(alike, bad)
 		case control == 0 || o == OK:
 			ours = append(ours, bad)
-		case o == Failed:
-			alike = append(alike, bad)
 		default:
 			unknown = append(unknown, bad)
 		}
 	}
+	hold := func(c canary.Cause, format string, args ...any) canary.Ruling {
+		return canary.Ruling{Cause: c, Reason: fmt.Sprintf(format, args...)}
+	}
 	switch {
 	case len(ours) > 0 && control == 0:
-		return canary.Fail, fmt.Sprintf("%s; no host with the old release is left to compare with", list(ours))
+		return canary.Ruling{Verdict: canary.Fail, Reason: list(ours) + "; no host with the old release is left to compare with"}
 	case len(ours) > 0:
-		return canary.Fail, fmt.Sprintf("%s; as expected on a host with the old release", list(ours))
+		return canary.Ruling{Verdict: canary.Fail, Reason: list(ours) + "; as expected on a host with the old release"}
 	case len(unknown) > 0:
-		return canary.Hold, fmt.Sprintf("%s; no host with the old release could be asked: %s", list(unknown), strings.Join(few(f.Unreachable), "; "))
-	case len(alike) > 0:
-		return canary.Hold, fmt.Sprintf("not this release: %s; the hosts without it fail alike", list(alike))
+		return hold(canary.SourceDown, "%s; no host with the old release could be asked: %s", list(unknown), strings.Join(few(f.Unreachable), "; "))
+	case len(alike) > 0 && g.DespiteRed == "":
+		return hold(canary.BothRed, "not this release: %s; the hosts without it fail alike", list(alike))
 	case len(f.Unreachable) > 0:
-		return canary.Hold, "could not ask " + strings.Join(few(f.Unreachable), "; ")
+		return hold(canary.SourceDown, "could not ask %s", strings.Join(few(f.Unreachable), "; "))
+	case g.stillRed(f.Front):
 	case len(f.Front) > 0:
-		return canary.Hold, fmt.Sprintf("%s (%s); on the canaries themselves all is as expected", list(f.Front), through)
+		return hold(canary.Contradict, "%s (%s); on the canaries themselves all is as expected", list(f.Front), g.Front)
 	}
 	why := fmt.Sprintf("%d probes as expected on %s", f.Probes, strings.Join(few(hosts), ", "))
-	if through != "" {
-		why += " and through " + through
+	if red := append(alike, f.Front...); len(red) > 0 {
+		why = fmt.Sprintf("%s; red before the deploy, which goes on: %s", list(red), g.DespiteRed)
+	} else if g.Front != "" {
+		why += " and through " + g.Front
 	}
-	return canary.Pass, why
+	return canary.Ruling{Verdict: canary.Pass, Reason: why}
+}
+
+// stillRed reports whether all that fails through the balancer did so before the deploy, and the deployer knows.
+func (g *Gate) stillRed(front []finding) bool {
+	for _, f := range front {
+		if !g.wasRed(f.Result.Name) {
+			return false
+		}
+	}
+	return len(front) > 0
 }
 
 func list(fs []finding) string {

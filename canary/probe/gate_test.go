@@ -82,6 +82,41 @@ func TestGate(t *testing.T) {
 	}
 }
 
+// A deploy that is the cure of what is red goes on past what was red before it, and past nothing else.
+func TestGateDespiteRed(t *testing.T) {
+	s, err := parse("probes: [{name: a, path: /}, {name: b, path: /}]")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := places{"mw1": {OK, Failed}, "mw9": {OK, Failed}}
+	for name, tt := range map[string]struct {
+		after   places
+		control bool
+		reason  string
+		want    canary.Verdict
+	}{
+		"cured":                    {places{"mw1": {OK, OK}, "mw9": {OK, Failed}}, true, "the cure", canary.Pass},
+		"no cure":                  {places{"mw1": {OK, Failed}, "mw9": {OK, Failed}}, true, "the cure", canary.Pass},
+		"no cure, nobody agreed":   {places{"mw1": {OK, Failed}, "mw9": {OK, Failed}}, true, "", canary.Hold},
+		"no cure, everywhere":      {places{"mw1": {OK, Failed}}, false, "the cure", canary.Pass},
+		"worse than before":        {places{"mw1": {Failed, OK}, "mw9": {OK, Failed}}, true, "the cure", canary.Fail},
+		"worse than before at all": {places{"mw1": {Failed, OK}}, false, "the cure", canary.Fail},
+	} {
+		g := &Gate{Set: s, Asker: before, Local: "http://127.0.0.1", Hosts: []string{"mw1", "mw9"}, DespiteRed: tt.reason}
+		if err := g.Ready(t.Context()); (err == nil) != (tt.reason != "") {
+			t.Errorf("%s: ready: %v", name, err)
+		}
+		g.Asker = tt.after
+		w := canary.Window{Canary: []canary.Host{{Name: "mw1"}}}
+		if tt.control {
+			w.Control = []canary.Host{{Name: "mw9"}}
+		}
+		if r, err := g.Judge(t.Context(), w, nil); err != nil || r.Verdict != tt.want || (r.Verdict == canary.Hold) != (r.Cause == canary.BothRed) {
+			t.Errorf("%s: %+v, %v", name, r, err)
+		}
+	}
+}
+
 func TestGateNothingToAsk(t *testing.T) {
 	if r, err := (&Gate{}).Judge(t.Context(), canary.Window{Canary: []canary.Host{{Name: "mw1"}}}, nil); err == nil || r.Verdict == canary.Pass {
 		t.Errorf("%s, %v", r.Verdict, err)
@@ -109,6 +144,12 @@ func TestGateReady(t *testing.T) {
 	err = g.Ready(t.Context())
 	if err == nil || !strings.Contains(err.Error(), `probe mw2 before the deploy: 1 of 2 probes: "b" failed`) || !strings.Contains(err.Error(), "mw3") {
 		t.Errorf("ready: %v", err)
+	}
+	for host, red := range map[string]bool{"mw2": true, "mw3": false} {
+		g.Hosts = []string{"mw1", host}
+		if err = g.Ready(t.Context()); err == nil || errors.Is(err, canary.ErrRed) != red {
+			t.Errorf("%s: red is %t: %v", host, !red, err)
+		}
 	}
 	if (&Gate{Set: s}).Ready(t.Context()) == nil {
 		t.Error("a gate without hosts to ask is ready")
