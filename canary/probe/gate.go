@@ -80,7 +80,7 @@ func (g *Gate) Ready(ctx context.Context) error {
 			s.err = g.before(s.report)
 		}
 		if s.err != nil {
-			errs = append(errs, fmt.Errorf("probe %s before the deploy: %w", s.where, s.err))
+			errs = append(errs, fmt.Errorf("probe %s: %w", s.where, s.err))
 		}
 	}
 	return errors.Join(errs...)
