@@ -19,6 +19,8 @@ type Config struct {
 	Deploy    Deploy     `yaml:"deploy"`
 	SSH       SSH        `yaml:"ssh"`
 	Balancers []Balancer `yaml:"balancers"`
+	Sources   []Source   `yaml:"sources"`
+	Signals   []Signal   `yaml:"signals"`
 	Groups    []Group    `yaml:"groups"`
 	Phases    []Phase    `yaml:"phases"`
 }
@@ -68,7 +70,7 @@ func load(path string, b []byte, overrides []string) (*Config, error) {
 	if len(c.Groups) == 0 && root.has("groups") {
 		r.wrong(root.keyNode("groups"), "groups is empty: there is nothing to deploy to")
 	}
-	c.Phases = root.phases("phases", c.Groups)
+	c.Phases = root.phases("phases", c.Groups, root.eyes(c))
 	root.close()
 	r.resolve(c, root)
 	if err := r.err(); err != nil {
@@ -95,4 +97,16 @@ func (c *Config) Balancer(name string) *Balancer {
 		}
 	}
 	return nil
+}
+
+// eyes reads what gates may name.
+func (s *section) eyes(c *Config) eyes {
+	e := eyes{sources: []string{HostLogs}}
+	c.Sources = s.sub("sources").sources()
+	for _, x := range c.Sources {
+		e.sources = append(e.sources, x.Name)
+	}
+	c.Signals = s.sub("signals").signals(e.sources)
+	e.signals = c.Signals
+	return e
 }

@@ -13,6 +13,13 @@ type Deploy struct {
 	KeepReleases int           `yaml:"keep_releases"` // good releases kept on every host
 	KeepFor      time.Duration `yaml:"keep_for"`      // and all good ones younger than this
 	StageTimeout time.Duration `yaml:"stage_timeout"` // for staging on one host
+	// Watch is how long after the end of a deploy its gates go on looking; 0: not at all.
+	Watch time.Duration `yaml:"watch"`
+	// HoldLimit is how long a deploy with nobody at the terminal holds because everything fails, also what runs the old
+	// release; then the fleet goes back to one release.
+	HoldLimit time.Duration `yaml:"hold_limit"`
+	// Announce is told, on its standard input, what happens while nobody looks; empty: nobody is told.
+	Announce []string `yaml:"announce,omitempty"`
 }
 
 func (s *section) deploy() Deploy {
@@ -23,6 +30,13 @@ func (s *section) deploy() Deploy {
 		KeepReleases: s.integer("keep_releases", 5, 2, 1000),
 		KeepFor:      s.duration("keep_for", 24*time.Hour, 0, 365*24*time.Hour),
 		StageTimeout: s.duration("stage_timeout", 15*time.Minute, time.Second, 24*time.Hour),
+		Watch:        s.duration("watch", 15*time.Minute, 0, 24*time.Hour),
+		HoldLimit:    s.duration("hold_limit", 30*time.Minute, time.Second, 24*time.Hour),
+	}
+	if n := s.values["announce"]; n == nil || !isNone(n) {
+		d.Announce = s.argv("announce")
+	} else {
+		s.get("announce")
 	}
 	if within(d.DeployDir, d.StageDir) || within(d.StageDir, d.DeployDir) {
 		s.r.wrong(s.keyNode("deploy_dir"), "deploy.deploy_dir %s and deploy.stage_dir %s lie in each other: a release would hold the store", d.DeployDir, d.StageDir)

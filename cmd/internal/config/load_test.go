@@ -115,10 +115,17 @@ phases: [{name: all, groups: [all], gate: none}]
 `
 
 const rich = `
+deploy: {watch: 0s, hold_limit: 5m, announce: [/usr/bin/tell, "#ops"]}
 ssh: {user: dep, port: 2222, identity_files: [/k], jump_host: me@j:2200, known_hosts: [/kh], addresses: {app01.x: "127.0.0.1:2201"}}
 balancers:
   h: {kind: haproxy, sockets: ["127.0.0.1:9999", /run/h.sock], backend: b, server: "srv-{short}"}
   c: {kind: command, drain: [/bin/d, "{host}"], ready: [/bin/r], state: [/usr/bin/sudo, -n, /bin/s, "{host}"], where: target, capacity: 0%}
+sources:
+  p: {kind: prometheus, url: "https://p.x:9090/ops", requests: 'r{a="b"}', failing: 'f{a="b"}', release_label: rel, heartbeat: up, ca_file: /etc/ca.pem}
+  o: {kind: opensearch, url: "http://127.0.0.1:9200", index: "a-*,b", failing: "level:ERROR", fields: {release: rel, file: none}, credentials_file: /etc/o}
+signals:
+  e: {from: logs, path: /w/api.php}
+  l: {from: p, query: "logins_total", at_least: 2.5, red_below: 25%}
 targets:
   root: /srv/r
   layout: realpath
@@ -131,9 +138,9 @@ targets:
     - {name: b, listen: /run/b.sock, config: /etc/b.conf, ini: /etc/b.ini, control: {commands: {start: [/x], quit: [/y], reload: [/z]}}}
 groups:
   one: {hosts: ["app[01:04].x"], limits: {quiet_window: 250ms}, logs: [{path: /var/log/e, format: access-json}]}
-  two: {hosts: ["app[03:10].x"], strategy: drain, data_center: west}
+  two: {hosts: ["app[03:10].x"], strategy: drain, heartbeat: none, data_center: west}
 phases:
-  - {name: one, groups: [one], width: 50%, gate: {error_threshold: 3}, max_failures: 10%}
+  - {name: one, groups: [one], width: 50%, gate: {sources: [logs, p, o], signals: [e, l], harm_rate: 0.1%, dwell: 90s}, max_failures: 10%}
   - {name: two, groups: [two], gate: {probes: /etc/p.yaml, tick: 500ms, max_wait: 90s}, confirm: true}
 `
 
@@ -145,18 +152,23 @@ func TestResolved(t *testing.T) {
 	}
 	one := c.Group("one")
 	for what, ok := range map[string]bool{
-		"health flag below root":         one.HealthFlag == "/srv/r/out",
-		"capacity is rounded up":         one.Limits.Quit == 5*time.Second && c.Balancer("h").Capacity.Of(7) == 4 && c.Balancer("c").Capacity.Of(7) == 0 && Percent(90).Of(1) == 0 && Percent(100).Of(4) == 3 && len(c.Pool("h")) == 10,
-		"limits are merged key by key":   one.Limits.QuietWindow == 250*time.Millisecond && one.Limits.Start == 20*time.Second,
-		"a group replaces a key":         c.Group("two").Strategy == Drain && one.Strategy == Reload,
-		"first phase wins":               len(c.Phases[0].Hosts) == 4 && len(c.Phases[1].Hosts) == 6 && c.Phases[1].Hosts[0].Name == "app05.x",
-		"an address of its own":          c.SSH.Of("app01.x") == "127.0.0.1:2299" && c.SSH.Of("app02.x") == "app02.x:2222",
-		"a phase by its name":            c.Phases[1].Width == Width{Count: 3},
-		"budget rounds down":             c.Phases[0].MaxFailures.Of(9) == 0 && c.Phases[0].MaxFailures.Of(20) == 2,
-		"test by default":                cmp.Equal(one.FPM[1].Commands().Test, []string{"/usr/sbin/php-fpm8.2", "-tt", "-y", "/etc/b.conf", "-c", "/etc/b.ini"}),
-		"signals by pid file":            one.FPM[0].Commands().Quit == nil && one.FPM[0].Control.PidFile == "/run/a.pid",
-		"min_requests has a default":     c.Phases[0].Gate.MinRequests == 100,
-		"no logs judged, none counted":   c.Phases[1].Gate.MinRequests == 0 && c.Phases[1].Gate.ErrorThreshold == 0,
+		"health flag below root":       one.HealthFlag == "/srv/r/out",
+		"capacity is rounded up":       one.Limits.Quit == 5*time.Second && c.Balancer("h").Capacity.Of(7) == 4 && c.Balancer("c").Capacity.Of(7) == 0 && Percent(90).Of(1) == 0 && Percent(100).Of(4) == 3 && len(c.Pool("h")) == 10,
+		"limits are merged key by key": one.Limits.QuietWindow == 250*time.Millisecond && one.Limits.Start == 20*time.Second,
+		"a group replaces a key":       c.Group("two").Strategy == Drain && one.Strategy == Reload,
+		"first phase wins":             len(c.Phases[0].Hosts) == 4 && len(c.Phases[1].Hosts) == 6 && c.Phases[1].Hosts[0].Name == "app05.x",
+		"an address of its own":        c.SSH.Of("app01.x") == "127.0.0.1:2299" && c.SSH.Of("app02.x") == "app02.x:2222",
+		"a phase by its name":          c.Phases[1].Width == Width{Count: 3},
+		"budget rounds down":           c.Phases[0].MaxFailures.Of(9) == 0 && c.Phases[0].MaxFailures.Of(20) == 2,
+		"test by default":              cmp.Equal(one.FPM[1].Commands().Test, []string{"/usr/sbin/php-fpm8.2", "-tt", "-y", "/etc/b.conf", "-c", "/etc/b.ini"}),
+		"signals by pid file":          one.FPM[0].Commands().Quit == nil && one.FPM[0].Control.PidFile == "/run/a.pid",
+		"the rule has defaults": cmp.Equal(c.Phases[0].Gate.Judge, Judge{
+			Signals: []string{"e", "l"}, MinRequests: 1000, Dwell: 90 * time.Second, HarmRatio: 3, HarmRate: 1e-3, Controls: 40,
+		}),
+		"no traffic judged, no rule":     cmp.Equal(c.Phases[1].Gate.Judge, Judge{}) && !c.Phases[1].Gate.Judges(HostLogs) && (*Gate)(nil).Judges(HostLogs) == false,
+		"a source by its name":           c.Source("p").Host == "{host}" && c.Source("o").Fields.Host == "host" && c.Source("logs") == nil,
+		"a signal by its name":           c.Signal("e").Status == "2xx" && c.Signal("l").RedBelow == 25 && c.Signal("x") == nil,
+		"a group may have no heartbeat":  c.Group("two").Heartbeat == "" && one.Heartbeat == "/scap-heartbeat",
 		"where the commands run":         c.Balancer("c").Where == OnTarget,
 		"the way to HAProxy is in order": cmp.Equal(c.Balancer("h").Sockets, []string{"127.0.0.1:9999", "/run/h.sock"}),
 	} {

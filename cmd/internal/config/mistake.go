@@ -63,6 +63,16 @@ func (r *reader) at(n *yaml.Node) Mistake {
 	return Mistake{File: r.file, Line: max(n.Line, 1), Column: max(n.Column, 1)}
 }
 
+// overridden reports whether an override changes the section of that name.
+func (r *reader) overridden(name string) bool {
+	for _, key := range r.origin {
+		if first, _, _ := strings.Cut(key, "."); first == name {
+			return true
+		}
+	}
+	return false
+}
+
 // wrong notes a mistake at n.
 func (r *reader) wrong(n *yaml.Node, format string, args ...any) {
 	r.unlike(n, "", format, args...)

@@ -110,11 +110,11 @@ func TestMistakes(t *testing.T) {
 		"no gate word": {"groups: {all: {hosts: [a], php_fpm: none, balancers: none}}\nphases: [{name: all, groups: [all]}]\n", "phases[0].gate is missing"},
 		"a gate without eyes": {
 			"groups: {all: {hosts: [a], php_fpm: none, balancers: none}}\nphases: [{name: all, groups: [all], gate: {tick: 1s}}]\n",
-			"has neither probes nor error_threshold: it could never pass",
+			"has neither probes nor sources: it could never pass",
 		},
 		"a gate without logs": {
-			"groups: {all: {hosts: [a], balancers: none, " + fpm + "}}\nphases: [{name: all, groups: [all], gate: {error_threshold: 1}}]\n",
-			"error_threshold judges logs, and group all has no logs",
+			"groups: {all: {hosts: [a], balancers: none, " + fpm + "}}\nphases: [{name: all, groups: [all], gate: {sources: [logs]}}]\n",
+			"the source logs reads the hosts' own logs, and group all has no logs",
 		},
 		"probes of another host": {
 			"groups: {all: {hosts: [a], balancers: none, warm_up: {web: \"http://localhost:80\"}, " + fpm + "}}\nphases: [{name: all, groups: [all], gate: {probes: /p.yaml}}]\n",

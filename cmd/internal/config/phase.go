@@ -28,18 +28,8 @@ type Host struct {
 	Group string
 }
 
-// Gate is what must be seen after a phase. Nil is no gate.
-type Gate struct {
-	Probes         string        `yaml:"probes,omitempty"`          // a YAML file of HTTP probes; empty: none
-	Front          string        `yaml:"front,omitempty"`           // http://host:port of the balancer: the probes go through it too; empty: not
-	ErrorThreshold int           `yaml:"error_threshold,omitempty"` // distinct failing requests in the logs that fail the phase; 0: logs are not judged
-	MinRequests    int           `yaml:"min_requests,omitempty"`    // served by the new release, else it holds
-	MaxWait        time.Duration `yaml:"max_wait"`                  // then a hold is asked about; unattended it rolls back
-	Tick           time.Duration `yaml:"tick"`                      // between looks
-}
-
 // phases reads the list. Whether groups are used well is looked at by resolve.
-func (s *section) phases(key string, groups []Group) []Phase {
+func (s *section) phases(key string, groups []Group, e eyes) []Phase {
 	known := make([]string, len(groups))
 	for i, g := range groups {
 		known[i] = g.Name
@@ -55,7 +45,7 @@ func (s *section) phases(key string, groups []Group) []Phase {
 	list, names := []Phase{}, map[string]bool{}
 	for i, n := range items {
 		sub := s.r.section(n, nil, fmt.Sprintf("%s[%d]", s.path(key), i))
-		p := sub.phase(known)
+		p := sub.phase(known, e)
 		if names[p.Name] && p.Name != "" {
 			s.r.wrong(sub.values["name"], "%s: another phase has the name %s", sub.name, p.Name)
 		}
@@ -65,7 +55,7 @@ func (s *section) phases(key string, groups []Group) []Phase {
 	return list
 }
 
-func (s *section) phase(groups []string) Phase {
+func (s *section) phase(groups []string, e eyes) Phase {
 	s.missing("name", "a word for this phase, such as canaries")
 	s.missing("groups", "the groups that get the release in this phase")
 	s.missing("gate", "what must be seen before the next phase; say gate: none if nothing")
@@ -77,7 +67,7 @@ func (s *section) phase(groups []string) Phase {
 		Timeout:     s.duration("timeout", 5*time.Minute, time.Second, 24*time.Hour),
 		Confirm:     s.truth("confirm", false),
 		Bake:        s.duration("bake", 0, 0, 24*time.Hour),
-		Gate:        s.gate("gate"),
+		Gate:        s.gate("gate", e),
 	}
 	if n := s.values["groups"]; n != nil && n.Kind == yaml.SequenceNode {
 		if len(n.Content) == 0 {
@@ -100,35 +90,4 @@ func contains(list []string, text string) bool {
 		}
 	}
 	return false
-}
-
-func (s *section) gate(key string) *Gate {
-	n := s.get(key)
-	if n == nil || isNone(n) {
-		return nil
-	}
-	sub := s.sub(key)
-	g := &Gate{
-		Probes:         sub.text("probes", "", isPath),
-		Front:          sub.text("front", "", isWeb),
-		ErrorThreshold: sub.integer("error_threshold", 0, 1, 1000000),
-		MaxWait:        sub.duration("max_wait", 10*time.Minute, time.Second, 24*time.Hour),
-		Tick:           sub.duration("tick", 5*time.Second, 100*time.Millisecond, 10*time.Minute),
-	}
-	if sub.has("error_threshold") {
-		g.MinRequests = sub.integer("min_requests", 100, 1, 100000000)
-	} else if sub.integer("min_requests", 0, 1, 100000000); sub.has("min_requests") {
-		sub.r.wrong(sub.keyNode("min_requests"), "%s goes with error_threshold: without it requests are not counted", sub.path("min_requests"))
-	}
-	if n.Kind == yaml.MappingNode && !sub.has("probes") && !sub.has("error_threshold") {
-		sub.r.wrong(n, "%s has neither probes nor error_threshold: it could never pass; say gate: none if nothing shall be looked at", sub.name)
-	}
-	if sub.has("front") && !sub.has("probes") {
-		sub.r.wrong(sub.keyNode("front"), "%s goes with probes: without them nothing is asked", sub.path("front"))
-	}
-	if g.Tick > g.MaxWait {
-		sub.r.wrong(sub.place, "%s: tick %s is longer than max_wait %s", sub.name, FormatDuration(g.Tick), FormatDuration(g.MaxWait))
-	}
-	sub.close()
-	return g
 }

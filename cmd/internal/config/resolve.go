@@ -44,8 +44,8 @@ func (r *reader) resolve(c *Config, root *section) {
 					p.Hosts = append(p.Hosts, Host{Name: h, Group: name})
 				}
 			}
-			if p.Gate != nil && p.Gate.ErrorThreshold > 0 && (len(g.Logs) == 0 || len(g.FPM) == 0) {
-				r.wrong(place(i, "gate"), "phases[%d].gate: error_threshold judges logs, and group %s has no %s", i, name, lacking(g))
+			if p.Gate.Judges(HostLogs) && (len(g.Logs) == 0 || len(g.FPM) == 0) {
+				r.wrong(place(i, "gate"), "phases[%d].gate: the source logs reads the hosts' own logs, and group %s has no %s", i, name, lacking(g))
 			}
 			if p.Gate != nil && p.Gate.Probes != "" && !ownWeb(g.WarmUp.Web) {
 				r.wrong(place(i, "gate"), "phases[%d].gate: every host asks probes of its own web server, and warm_up.web of group %s is %s: want 127.0.0.1 or [::1]",
@@ -72,7 +72,7 @@ func ownWeb(base string) bool {
 	return err == nil && ip.IsLoopback()
 }
 
-// unused names the groups and balancers that stand in the file for nothing.
+// unused names the groups, balancers, sources and signals that stand in the file for nothing.
 func (r *reader) unused(c *Config, root *section, used map[string]string) {
 	for _, g := range c.Groups {
 		if used[g.Name] == "" {
@@ -82,6 +82,35 @@ func (r *reader) unused(c *Config, root *section, used map[string]string) {
 	for _, b := range c.Balancers {
 		if !c.uses(b.Name) {
 			r.wrong(root.placeOf("balancers", b.Name), "balancer %s is named by no group", b.Name)
+		}
+	}
+	if !r.overridden("phases") { // who leaves a source that is down out of one run must not have to remove it too
+		r.blind(c, root)
+	}
+}
+
+// blind names the sources and signals that no gate looks at.
+func (r *reader) blind(c *Config, root *section) {
+	judging, looked := map[string]bool{}, map[string]bool{}
+	for _, p := range c.Phases {
+		if p.Gate == nil {
+			continue
+		}
+		for _, name := range p.Gate.Sources {
+			judging[name] = true
+		}
+		for _, name := range p.Gate.Signals {
+			looked[name] = true
+		}
+	}
+	for _, x := range c.Sources {
+		if !judging[x.Name] {
+			r.wrong(root.placeOf("sources", x.Name), "source %s is named by no gate", x.Name)
+		}
+	}
+	for _, x := range c.Signals {
+		if !looked[x.Name] {
+			r.wrong(root.placeOf("signals", x.Name), "signal %s is named by no gate", x.Name)
 		}
 	}
 }

@@ -32,13 +32,17 @@ func toNode(v reflect.Value) *yaml.Node {
 		return named(x, func(g Group) string { return g.Name })
 	case []Balancer:
 		return named(x, func(b Balancer) string { return b.Name })
+	case []Source:
+		return named(x, func(c Source) string { return c.Name })
+	case []Signal:
+		return named(x, func(g Signal) string { return g.Name })
 	case []Address:
 		n := &yaml.Node{Kind: yaml.MappingNode}
 		for _, a := range x {
 			n.Content = append(n.Content, scalar("!!str", a.Host), scalar("!!str", a.Address))
 		}
 		return n
-	case Width, Budget, Percent:
+	case Width, Budget, Percent, Rate:
 		return scalar("", fmt.Sprint(x))
 	}
 	switch v.Kind() {
@@ -59,6 +63,8 @@ func toNode(v reflect.Value) *yaml.Node {
 		return n
 	case reflect.Bool:
 		return scalar("!!bool", strconv.FormatBool(v.Bool()))
+	case reflect.Float64:
+		return scalar("", strconv.FormatFloat(v.Float(), 'g', -1, 64))
 	case reflect.Int:
 		return scalar("!!int", strconv.FormatInt(v.Int(), 10))
 	}
@@ -86,7 +92,7 @@ func fields(n *yaml.Node, v reflect.Value) {
 		case key == "-":
 		case options == "inline":
 			fields(n, value)
-		case f.Tag.Get("show") == none && (value.Kind() == reflect.Pointer && value.IsNil() || value.Kind() == reflect.Slice && value.Len() == 0):
+		case f.Tag.Get("show") == none && (value.IsZero() || value.Kind() == reflect.Slice && value.Len() == 0):
 			n.Content = append(n.Content, scalar("!!str", key), scalar("!!str", none))
 		case options == "omitempty" && value.IsZero():
 		default:

@@ -31,6 +31,7 @@ const (
 	Access     = "access"      // the combined format of nginx and Apache
 	MediaWiki  = "mediawiki"   // MediaWiki's JSON lines or its plain debug log
 	PHP        = "php"         // php's error log or php-fpm's own
+	NginxError = "nginx-error" // nginx's error log
 )
 
 // Target is what is the same for all hosts of a group.
@@ -48,7 +49,10 @@ type Target struct {
 	// OutsideCode are directories besides the releases from which PHP may load code. Code from elsewhere fails the proof.
 	OutsideCode []string `yaml:"outside_code"`
 	Limits      Limits   `yaml:"limits"`
-	Logs        []Log    `yaml:"logs"`
+	// Heartbeat is the path that a host asks of its own web server while a gate reads its logs: its line in the access log shows
+	// that lines still arrive when no user comes. It is no user's; empty: none is asked.
+	Heartbeat string `yaml:"heartbeat" show:"none"`
+	Logs      []Log  `yaml:"logs"`
 }
 
 // WarmUp is what a restarted host is asked through its own web server before users come.
@@ -82,7 +86,7 @@ type Limits struct {
 // Log is a log file on the host.
 type Log struct {
 	Path   string `yaml:"path"`
-	Format string `yaml:"format"` // AccessJSON, Access, MediaWiki or PHP
+	Format string `yaml:"format"` // AccessJSON, Access, MediaWiki, PHP or NginxError
 }
 
 // target reads the keys of a Target in s; those that are not there are as in base.
@@ -103,6 +107,7 @@ func (s *section) target(base Target, balancers []string) Target {
 	t.Limits = s.limits(base.Limits)
 	t.HealthPaths = s.texts("health_paths", base.HealthPaths, isURLPath)
 	t.OutsideCode = s.texts("outside_code", base.OutsideCode, isTree)
+	t.Heartbeat = s.heartbeat(base.Heartbeat)
 	if _, ok := s.values["logs"]; ok {
 		t.Logs = s.logs()
 	} else {
@@ -121,6 +126,7 @@ func baseTarget() Target {
 			Answer: 3 * time.Second, Quit: 5 * time.Second, Start: 20 * time.Second, WarmUp: 20 * time.Second, Prove: 10 * time.Second,
 			QuietWindow: time.Second, QuietTimeout: 30 * time.Second, Healthy: 10 * time.Second,
 		},
+		Heartbeat:   "/scap-heartbeat",
 		HealthPaths: []string{}, OutsideCode: []string{}, Logs: []Log{},
 	}
 }
@@ -197,6 +203,15 @@ func (s *section) limits(base Limits) Limits {
 	return l
 }
 
+// heartbeat reads a path or none.
+func (s *section) heartbeat(def string) string {
+	if n := s.values["heartbeat"]; n != nil && isNone(n) {
+		s.get("heartbeat")
+		return ""
+	}
+	return s.text("heartbeat", def, isLogPath)
+}
+
 func (s *section) logs() []Log {
 	list := []Log{}
 	items, _ := s.items("logs")
@@ -204,8 +219,8 @@ func (s *section) logs() []Log {
 	for i, n := range items {
 		q := s.r.section(n, nil, fmt.Sprintf("%s[%d]", s.path("logs"), i))
 		q.missing("path", "the log file on the host")
-		q.missing("format", "access-json, access, mediawiki or php")
-		l := Log{Path: q.text("path", "", isPath), Format: q.one("format", "", AccessJSON, Access, MediaWiki, PHP)}
+		q.missing("format", "access-json, access, mediawiki, php or nginx-error")
+		l := Log{Path: q.text("path", "", isPath), Format: q.one("format", "", AccessJSON, Access, MediaWiki, PHP, NginxError)}
 		if l.Path != "" && seen[l.Path] {
 			s.r.wrong(q.values["path"], "%s: %s is given twice: its errors would count twice", q.name, l.Path)
 		}

@@ -154,3 +154,52 @@ func (s *section) percent(key string, def Percent) Percent {
 	}
 	return Percent(percent)
 }
+
+// Rate is a share of all requests, from 0 to 1.
+type Rate float64
+
+// String writes 0.0003, which is read as it is written.
+func (r Rate) String() string { return strconv.FormatFloat(float64(r), 'g', -1, 64) }
+
+// rate reads key as a share such as 0.03% or 3e-4, between low and high.
+func (s *section) rate(key string, def, low, high float64) Rate {
+	n := s.get(key)
+	if n == nil {
+		return Rate(def)
+	}
+	text, percent := strings.CutSuffix(n.Value, "%")
+	if percent {
+		text += "e-2"
+	}
+	v, err := strconv.ParseFloat(text, 64)
+	switch {
+	case n.Kind != yaml.ScalarNode || !decimal.MatchString(text) || err != nil:
+		s.r.wrong(n, "%s: want a share of all requests such as 0.03%% or 3e-4, have %s", s.path(key), kindOf(n))
+	case v < low || v > high:
+		s.r.wrong(n, "%s: %s is out of range: %g to %g, or %g%% to %g%%", s.path(key), n.Value, low, high, 100*low, 100*high)
+	default:
+		return Rate(v)
+	}
+	return Rate(def)
+}
+
+// decimal is how a number may be written: none of YAML's other ways, and neither sign nor infinity.
+var decimal = regexp.MustCompile(`^[0-9]{1,15}(\.[0-9]{1,15})?([eE][-+]?[0-9]{1,3})?$`)
+
+// number reads key as a number between low and high.
+func (s *section) number(key string, def, low, high float64) float64 {
+	n := s.get(key)
+	if n == nil {
+		return def
+	}
+	v, err := strconv.ParseFloat(n.Value, 64)
+	switch {
+	case n.Kind != yaml.ScalarNode || n.Tag == "!!str" || !decimal.MatchString(n.Value) || err != nil:
+		s.r.wrong(n, "%s: want a number such as 3 or 2.5, have %s", s.path(key), kindOf(n))
+	case v < low || v > high:
+		s.r.wrong(n, "%s: %s is out of range: %g to %g", s.path(key), n.Value, low, high)
+	default:
+		return v
+	}
+	return def
+}
