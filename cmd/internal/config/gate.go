@@ -58,9 +58,10 @@ func (s *section) gate(key string, e eyes) *Gate {
 	if names := sub.references("sources", e.sources); len(names) > 0 {
 		g.Sources = names
 	}
+	blind := !sub.has("sources") || isNone(sub.values["sources"])
 	old := sub.retired()
-	g.Judge = sub.judge(g, e)
-	if n.Kind == yaml.MappingNode && !old && !sub.has("probes") && !sub.has("sources") {
+	g.Judge = sub.judge(g, blind, e)
+	if n.Kind == yaml.MappingNode && !old && !sub.has("probes") && blind {
 		sub.r.wrong(n, "%s has neither probes nor sources: it could never pass; say gate: none if nothing shall be looked at", sub.name)
 	}
 	if sub.has("front") && !sub.has("probes") {
@@ -88,7 +89,7 @@ func (s *section) retired() bool {
 }
 
 // judge reads the rule of a gate with sources.
-func (s *section) judge(g *Gate, e eyes) Judge {
+func (s *section) judge(g *Gate, blind bool, e eyes) Judge {
 	j := Judge{
 		Signals:     s.signalNames(g, e),
 		MinRequests: s.integer("min_requests", 1000, 1, 100000000),
@@ -109,7 +110,7 @@ func (s *section) judge(g *Gate, e eyes) Judge {
 		return j
 	}
 	for _, key := range []string{"signals", "min_requests", "dwell", "harm_ratio", "harm_rate", "controls"} {
-		if s.has(key) && !s.has("sources") {
+		if blind && s.has(key) {
 			s.r.wrong(s.keyNode(key), "%s goes with sources: without them no traffic is judged", s.path(key))
 		}
 	}

@@ -176,7 +176,7 @@ func (s *section) rate(key string, def, low, high float64) Rate {
 	case n.Kind != yaml.ScalarNode || !decimal.MatchString(text) || err != nil:
 		s.r.wrong(n, "%s: want a share of all requests such as 0.03%% or 3e-4, have %s", s.path(key), kindOf(n))
 	case v < low || v > high:
-		s.r.wrong(n, "%s: %s is out of range: %g to %g, or %g%% to %g%%", s.path(key), n.Value, low, high, 100*low, 100*high)
+		s.r.wrong(n, "%s: %s is out of range: %g to %g", s.path(key), n.Value, low, high)
 	default:
 		return Rate(v)
 	}
