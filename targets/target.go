@@ -4,6 +4,7 @@ package targets
 
 import (
 	"context"
+	"strings"
 
 	"scap/sync/release"
 )
@@ -72,4 +73,27 @@ type Steward interface {
 	// Repair brings a host that is out, or between two releases, to serve id, proven and pooled; the host's own
 	// journal is obeyed as to who took it out.
 	Repair(ctx context.Context, s Switch) error
+}
+
+// Isolator is a Target that can be taken out of service as it is: it alone serves badly, and the release is not to blame.
+type Isolator interface {
+	// Isolate takes the target out of every balancer and marks it out in its own journal, in the name of
+	// SuspectOwner(s.Owner). It serves nobody then; its release is left as it is, and requests under way end by
+	// themselves. Of s only Token and Owner matter. It is repeatable and fenced by the token (ErrFenced). Whether the
+	// pool can spare the target is for the caller to know. Once begun it ends, also when ctx does; after an error the
+	// target may be out at some places: State tells.
+	Isolate(ctx context.Context, s Switch) error
+}
+
+// suspected stands in a host's own journal behind the deploy that isolated it. It outlives the deploy: nothing but a person's
+// word brings such a host back, save the way back of the deploy itself.
+const suspected = " (suspect)"
+
+// SuspectOwner is in whose name owner isolates a target.
+func SuspectOwner(owner string) string { return owner + suspected }
+
+// IsSuspect reports whether a target is out because a deploy isolated it, and by whom.
+func IsSuspect(in release.Intent) (owner string, ok bool) {
+	owner, _, ok = strings.Cut(in.Owner, suspected)
+	return owner, ok && in.Out
 }

@@ -34,11 +34,12 @@ func (j *job) kept(err error) error {
 // job is one pool transaction.
 type job struct {
 	*Target
-	s      targets.Switch
-	act    func(context.Context, targets.Switch) error
-	before targets.State
-	out    bool // the host is out of the pool by a deploy's hand, and is to come back
-	alien  bool // the host was out by somebody else's hand and stays so
+	s       targets.Switch
+	act     func(context.Context, targets.Switch) error
+	before  targets.State
+	out     bool // the host is out of the pool by a deploy's hand, and is to come back
+	alien   bool // the host was out by somebody else's hand and stays so
+	suspect bool // the host is a suspect for as long as it is out
 }
 
 // Activate takes the host out of the pool, switches it, checks it and puts it back. A host that already proves s.To in
@@ -63,6 +64,7 @@ func (t *Target) transact(ctx context.Context, s targets.Switch, act func(contex
 		return nil
 	}
 	j := &job{Target: t, s: s, act: act, before: st, out: st.Intent.Out}
+	_, j.suspect = targets.IsSuspect(st.Intent)
 	if err := j.look(); err != nil {
 		return err
 	}
@@ -103,10 +105,14 @@ func (j *job) look() error {
 
 // owner is what the host's journal says of who took it out.
 func (j *job) owner() string {
-	if j.alien {
-		return j.s.Owner + foundOut
+	owner := j.s.Owner
+	if j.suspect {
+		owner = targets.SuspectOwner(owner)
 	}
-	return j.s.Owner
+	if j.alien {
+		owner += foundOut
+	}
+	return owner
 }
 
 // change runs the host transaction and finds out how it ended. On a nil error the host proved s.To; on any other end it

@@ -199,6 +199,7 @@ type fakeBalancer struct {
 	busy    int // how many looks still find it busy; below zero: for ever
 	red     bool
 	stuck   bool // Ready says yes and does nothing
+	deaf    bool // Drain does
 }
 
 var _ Balancer = (*fakeBalancer)(nil)
@@ -223,7 +224,7 @@ func (b *fakeBalancer) Drain(context.Context, string) error {
 	if err := b.w.act("drain@" + b.name); err != nil {
 		return err
 	}
-	b.drained = true
+	b.drained = !b.deaf
 	return nil
 }
 

@@ -92,8 +92,9 @@ type Target struct {
 }
 
 var (
-	_ targets.Target  = (*Target)(nil)
-	_ targets.Steward = (*Target)(nil)
+	_ targets.Target   = (*Target)(nil)
+	_ targets.Steward  = (*Target)(nil)
+	_ targets.Isolator = (*Target)(nil)
 )
 
 // New returns h behind bs. Every balancer that sends requests to h must be among bs; one that is not is noticed by the

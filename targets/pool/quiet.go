@@ -130,7 +130,7 @@ func (j *job) again(ctx context.Context, b Balancer) error {
 		return fmt.Errorf("%s has token %d of %q: %w", j.Name(), st.Intent.Token, st.Intent.Claimer, targets.ErrFenced)
 	}
 	if err := b.Drain(ctx, j.Name()); err != nil {
-		return fmt.Errorf("drain again at balancer %s: %w", b.Name(), err)
+		return fmt.Errorf("drain at balancer %s: %w", b.Name(), err)
 	}
 	return nil
 }
