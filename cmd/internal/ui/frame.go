@@ -71,7 +71,7 @@ func (r row) cut(columns int) row {
 }
 
 var styles = map[cell]style{
-	waiting: dim, staging: dim, staged: normal, activating: yellow, proven: green, failed: red, returning: yellow, returned: cyan, out: red,
+	waiting: dim, staging: dim, staged: normal, activating: yellow, proven: green, failed: red, returning: yellow, returned: cyan, out: red, isolated: red,
 }
 
 // block is what stands on the terminal now, at most rows-1 lines so that its top can be reached again: the headline, a
@@ -81,11 +81,12 @@ func (v *Screen) block(columns, rows int) []row {
 	width := max(columns-1, 1) // the last column makes some terminals wrap
 	lines := []row{v.headline().cut(width)}
 	room := max(rows-1, 1)
-	grids := make([][]row, len(s.phases))
+	grids, notes := make([][]row, len(s.phases)), make([][]row, len(s.phases))
 	left := room - 1 - len(s.phases) - 1
 	for i, p := range s.phases {
 		grids[i] = grid(p, width)
-		left -= len(grids[i])
+		notes[i] = v.reason(p, width)
+		left -= len(grids[i]) + len(notes[i])
 	}
 	for _, hide := range []func(*stage) bool{ // when there is no room: first what is over, then what has not begun
 		func(p *stage) bool { return p.how == journal.Done }, func(p *stage) bool { return p.began.IsZero() }, func(*stage) bool { return true },
@@ -97,9 +98,16 @@ func (v *Screen) block(columns, rows int) []row {
 			}
 		}
 	}
+	for i := range notes { // and last of all why a gate says what it says
+		if left < 0 {
+			left += len(notes[i])
+			notes[i] = nil
+		}
+	}
 	shown := false
 	for i, p := range s.phases {
-		lines = append(lines, v.phaseLine(p).cut(width))
+		lines = append(lines, v.phaseLine(p, len(notes[i]) == 0).cut(width))
+		lines = append(lines, notes[i]...)
 		lines = append(lines, grids[i]...)
 		shown = shown || grids[i] != nil
 	}
@@ -138,8 +146,8 @@ func (s *story) target() string {
 	return s.to
 }
 
-// phaseLine says in one line how far a phase is.
-func (v *Screen) phaseLine(p *stage) row {
+// phaseLine says in one line how far a phase is, with the gate's reason behind it when whole.
+func (v *Screen) phaseLine(p *stage, whole bool) row {
 	mark, look := "  ", dim
 	switch {
 	case v.story.back && p.count(returned) > 0 && p.count(proven) == 0:
@@ -166,11 +174,40 @@ func (v *Screen) phaseLine(p *stage) row {
 	if n := p.count(returned); n > 0 {
 		r = append(r, span{cyan, fmt.Sprintf(" %d returned", n)})
 	}
+	if n := p.count(isolated); n > 0 {
+		r = append(r, span{red, fmt.Sprintf(" %d isolated", n)})
+	}
 	if p.verdict != "" {
-		look := map[string]style{"pass": green, "fail": red, "hold": yellow}[p.verdict]
-		r = append(r, span{look, " gate: " + Clean(joined(p.verdict, p.reason))})
+		look := map[string]style{"pass": green, "fail": red, "hold": yellow, "suspect": red}[p.verdict]
+		r = append(r, span{look, " gate " + p.ruling.says(p.verdict)})
+		if reason := Clean(p.reason); whole && reason != "" {
+			r = append(r, span{look, ": " + reason})
+		}
 	}
 	return r
+}
+
+// reason is the gate's reason below the line of a phase that waits for it, when that line has no room for it.
+func (v *Screen) reason(p *stage, width int) []row {
+	const indent, most = 6, 4
+	if p.verdict == "" || p.how != "" || width < 40 || cells(v.phaseLine(p, true).plain()) <= width {
+		return nil
+	}
+	texts := paragraphs(p.reason, most)
+	if ends := causes[p.ruling.Cause].ends; ends != "" && p.verdict == "hold" {
+		texts = append(texts, ends)
+	}
+	var rows []row
+	for _, text := range texts {
+		for _, l := range wrapped(text, width-indent) {
+			if len(rows) == most {
+				rows[most-1] = row{{normal, strings.Repeat(" ", indent)}, {dim, "… (the journal has the rest)"}}
+				return rows
+			}
+			rows = append(rows, row{{normal, strings.Repeat(" ", indent)}, {normal, l}})
+		}
+	}
+	return rows
 }
 
 // widths returns the columns of the phases' names and of their counts, so that they stand below each other.

@@ -38,7 +38,7 @@ func (v *plain) Show(r journal.Record) {
 	}
 	var b strings.Builder
 	for _, l := range v.story.tell(r) {
-		fmt.Fprintf(&b, "%s %s\n", r.At.UTC().Format(stamp), l.text)
+		fmt.Fprintf(&b, "%s %s\n", r.At.UTC().Format(stamp), l.whole())
 	}
 	v.out.write(b.String())
 }

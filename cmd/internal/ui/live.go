@@ -96,10 +96,10 @@ func (v *Screen) Show(r journal.Record) {
 		return
 	}
 	v.advance(r.At)
-	var above []string
+	var above [][]string
 	for _, l := range v.story.tell(r) {
 		if l.loud {
-			above = append(above, r.At.UTC().Format("15:04:05")+" "+l.text)
+			above = append(above, append([]string{r.At.UTC().Format("15:04:05") + " " + l.text}, l.more...))
 		}
 	}
 	v.draw(above)
@@ -179,7 +179,7 @@ func (v *Screen) measure() (columns, rows int) {
 
 // draw writes above the block what stays, and then only those lines of the block that are not as they stand: one write,
 // no clearing first, so nothing flickers.
-func (v *Screen) draw(above []string) {
+func (v *Screen) draw(above [][]string) {
 	columns, rows := v.measure()
 	next := v.block(columns, rows)
 	plain, styled := make([]string, len(next)), make([]string, len(next))
@@ -194,8 +194,8 @@ func (v *Screen) draw(above []string) {
 	}
 	if !same {
 		b.WriteString("\x1b[J")
-		for _, text := range above {
-			b.WriteString(strings.Join(clipped(wrapped(text, columns-1), columns), "\r\n") + "\r\n")
+		for _, said := range above {
+			b.WriteString(strings.Join(clipped(hanging(said, columns-1), columns), "\r\n") + "\r\n")
 		}
 	}
 	changed := !same || len(plain) != len(v.drawn)
@@ -216,9 +216,36 @@ func (v *Screen) draw(above []string) {
 	v.drawn, v.styled = plain, styled
 }
 
+// hanging breaks what was said into lines, all but the first indented to where the text behind the time begins.
+func hanging(said []string, most int) []string {
+	indent := 9
+	if most < 3*indent {
+		indent = 0
+	}
+	room := most - indent
+	var lines []string
+	for i, text := range said {
+		if i == 0 && indent > 0 {
+			// The time stands before the indented text: break as if it were not there.
+			head := text[:min(indent, len(text))]
+			for k, l := range wrapped(text[len(head):], room) {
+				if k > 0 {
+					head = strings.Repeat(" ", indent)
+				}
+				lines = append(lines, head+l)
+			}
+			continue
+		}
+		for _, l := range wrapped(text, room) {
+			lines = append(lines, strings.Repeat(" ", indent)+l)
+		}
+	}
+	return lines
+}
+
 // clipped keeps the first lines of what stays above the block: a host may send a page of error, and the journal has it all.
 func clipped(lines []string, columns int) []string {
-	const most = 6
+	const most = 8
 	if len(lines) <= most {
 		return lines
 	}

@@ -7,6 +7,9 @@ import (
 	"scap/phases/journal"
 )
 
+// isolate is the act of taking a host out of the pool because a gate suspects the host and not the release.
+const isolate = "isolate"
+
 // cell is what a view shows of one host.
 type cell byte
 
@@ -21,6 +24,7 @@ const (
 	returning  cell = '-'
 	returned   cell = '<' // proven on the old release
 	out        cell = '!' // proven on nothing: out of the pool
+	isolated   cell = '?' // a gate suspects the host itself: out of the pool, whatever it runs
 )
 
 // legend names the cells in the order in which a host passes through them.
@@ -37,6 +41,7 @@ var legend = []struct {
 	{returning, "returning"},
 	{returned, "returned"},
 	{out, "out"},
+	{isolated, "isolated"},
 }
 
 // host is one target in the story.
@@ -55,6 +60,7 @@ type stage struct {
 	ended       time.Time
 	how         journal.Kind // Done, Failed, or empty
 	verdict     string       // the gate's last word
+	ruling      ruling
 	reason      string
 	told        time.Time // when a ruling was last told
 	saidVerdict string    // which; empty when hosts have changed since
@@ -186,7 +192,7 @@ func (s *story) take(r journal.Record) {
 		s.back, s.why = true, r.Text
 	case r.Kind == journal.Ruled:
 		p := s.phase(r.Phase)
-		p.verdict, p.reason = r.Verdict, r.Text
+		p.verdict, p.reason, p.ruling = r.Verdict, r.Text, readRuling(r)
 	case r.Act == journal.PhaseAct:
 		s.turnPhase(r)
 	case r.Target != "":
@@ -198,7 +204,7 @@ func (s *story) turnPhase(r journal.Record) {
 	p := s.phase(r.Phase)
 	switch r.Kind {
 	case journal.Intent:
-		p.began, p.how, p.verdict, p.reason = r.At, "", "", ""
+		p.began, p.how, p.verdict, p.reason, p.ruling = r.At, "", "", "", ruling{}
 	case journal.Done, journal.Failed:
 		p.ended, p.how = r.At, r.Kind
 	}
@@ -221,6 +227,14 @@ func (s *story) turnHost(r journal.Record) {
 		}
 	case journal.Activate:
 		s.turnActivate(h, r)
+	case isolate:
+		h.touched = true
+		switch r.Kind {
+		case journal.Done:
+			h.cell = isolated
+		case journal.Failed:
+			h.cell = failed
+		}
 	case journal.Rollback, journal.Repair:
 		s.back = s.back || r.Act == journal.Rollback
 		h.touched = true

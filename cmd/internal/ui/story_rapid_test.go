@@ -19,17 +19,23 @@ func anyRecord(at time.Time) *rapid.Generator[journal.Record] {
 		r := journal.Record{
 			At:      at.Add(time.Duration(rapid.IntRange(-10, 1000).Draw(t, "after")) * time.Second),
 			Kind:    rapid.SampledFrom([]journal.Kind{journal.Begin, journal.Intent, journal.Intent, journal.Done, journal.Done, journal.Failed, journal.Ruled, journal.Undone, journal.Note, journal.End, "?"}).Draw(t, "kind"),
-			Act:     rapid.SampledFrom([]string{"", journal.Stage, journal.Activate, journal.Rollback, journal.Repair, journal.PhaseAct, journal.Confirm, journal.Preflight, journal.Claim, "?"}).Draw(t, "act"),
+			Act:     rapid.SampledFrom([]string{"", journal.Stage, journal.Activate, journal.Rollback, journal.Repair, journal.PhaseAct, journal.Confirm, journal.Preflight, journal.Claim, isolate, "?"}).Draw(t, "act"),
 			Phase:   name.Draw(t, "phase"),
 			Target:  name.Draw(t, "target"),
 			To:      rapid.SampledFrom([]string{"", oldID, newID, "x\x1b"}).Draw(t, "to"),
-			Verdict: rapid.SampledFrom([]string{"", "pass", "fail", "hold", journal.Returned, journal.Deployed, journal.Inconsistent, "\x1b"}).Draw(t, "verdict"),
+			Verdict: rapid.SampledFrom([]string{"", "pass", "fail", "hold", "suspect", journal.Returned, journal.Deployed, journal.Inconsistent, "\x1b"}).Draw(t, "verdict"),
 			Text:    rapid.String().Draw(t, "text"),
 		}
 		if r.Kind == journal.Begin {
 			r.Data, _ = json.Marshal(journal.Outline{Message: rapid.String().Draw(t, "message"), Phases: []journal.Group{
 				{Name: "canaries", Targets: many("c%d", 0, rapid.IntRange(0, 30).Draw(t, "canaries"))}, {Name: name.Draw(t, "name"), Targets: many("p%d", 0, rapid.IntRange(0, 200).Draw(t, "fleet"))},
 			}})
+		}
+		if r.Kind == journal.Ruled && rapid.Bool().Draw(t, "ruling") {
+			r.Data, _ = json.Marshal(map[string]any{
+				"cause":    rapid.OneOf(rapid.SampledFrom([]string{"late", "gathering", "not-this-release"}), rapid.String()).Draw(t, "cause"),
+				"suspects": rapid.SliceOfN(rapid.String(), 0, 8).Draw(t, "suspects"),
+			})
 		}
 		return r
 	})

@@ -173,6 +173,37 @@ func deployed(v View) {
 	k.end(journal.Deployed, "")
 }
 
+// suspected is a deploy of which one host is bad and the release is not, with every kind of hold on the way.
+func suspected(v View) {
+	k := newTale(v)
+	k.begin("Bump", journal.Group{Name: "canaries", Targets: canaries}, journal.Group{Name: "production", Targets: fleet[:30]})
+	k.phase("canaries", canaries)
+	k.held("canaries", "gathering", "canary 0 of 412 failing (0 %), control 3 of 8,204 (0.037 %): e-value 1 of 200; evidence of no harm 0.4 of 3.7\nneeds about 3 min more at this traffic")
+	k.held("canaries", "gathering", "canary 0 of 800 failing")
+	k.held("canaries", "late", "logs of mw1003 have arrived up to 06:02:11 only, 74 s ago: the clock of the gate stands still until they catch up")
+	k.held("canaries", "late", "logs of mw1003 have arrived up to 06:02:11 only, 79 s ago: the clock of the gate stands still until they catch up")
+	k.held("canaries", "not-this-release", "canary 40 of 2,000 failing (2 %), control 610 of 30,000 (2 %): both are above 10 times the usual 0.01 %")
+	k.held("canaries", "\x1b[31m", "a cause of tomorrow")
+	data := json.RawMessage(`{"verdict":"suspect","suspects":["mw1003","\u001b[2Jmw1004"],"reason":"x"}`)
+	k.tell(5*time.Second, journal.Record{
+		Kind: journal.Ruled, Phase: "canaries", Verdict: "suspect", Data: data,
+		Text: "canary 31 of 4,120 failing (0.75 %), control 6 of 84,100 (0.007 %): e-value 4.1e5 >= 200\nwithout mw1003 it is 0.8 < 20: 31 of 31 failing requests are its own",
+	})
+	k.host(journal.Intent, isolate, "canaries", canaries[2], "", 0)
+	k.host(journal.Done, isolate, "canaries", canaries[2], "the gate suspects the host, not the release", 3*time.Second)
+	k.held("canaries", "low-traffic", "at this traffic (4/s on the canaries) the gate needs about 57 min to pass, and max_wait is 10m")
+	k.ruled("canaries", "pass", "canary 0 of 14,020 failing (0 %), control 20 of 280,110 (0.007 %): evidence of no harm 3.8 >= 3.7\n98 s of closed ticks since the last host was proven", time.Minute)
+	k.phaseEnds(journal.Done, "canaries", "")
+	k.host(journal.Intent, isolate, "canaries", canaries[1], "", 0)
+	k.host(journal.Failed, isolate, "canaries", canaries[1], "edge: connection refused", 3*time.Second)
+	k.end(journal.Inconsistent, "not consistent: mw1003 (isolated)")
+}
+
+func (k *tale) held(phase, cause, text string) {
+	data, _ := json.Marshal(map[string]any{"verdict": "hold", "cause": cause, "reason": text})
+	k.tell(5*time.Second, journal.Record{Kind: journal.Ruled, Phase: phase, Verdict: "hold", Text: text, Data: data})
+}
+
 func golden(t *testing.T, name, got string) {
 	t.Helper()
 	path := "testdata/" + name

@@ -8,11 +8,16 @@ import (
 	"scap/phases/journal"
 )
 
-// line is one thing to tell. A loud one must be seen by whoever looks at hosts only: failures, rulings, notes.
+// line is one thing to tell, and what more is to be said of it. A loud one must be seen by whoever looks at hosts only:
+// failures, rulings, notes.
 type line struct {
 	text string
+	more []string
 	loud bool
 }
+
+// whole is all of it on one line.
+func (l line) whole() string { return strings.Join(append([]string{l.text}, l.more...), "; ") }
 
 func say(format string, args ...any) []line {
 	return []line{{text: strings.TrimRight(fmt.Sprintf(format, args...), ": ")}} // a reason may be empty
@@ -51,7 +56,7 @@ func (s *story) tell(r journal.Record) []line {
 		return nil
 	case r.Target == "":
 		return s.tellStep(r, took)
-	case r.Act == journal.Activate || r.Act == journal.Rollback || r.Act == journal.Repair:
+	case r.Act == journal.Activate || r.Act == journal.Rollback || r.Act == journal.Repair || r.Act == isolate:
 		return s.tellHost(r, took)
 	}
 	return s.tellBulk(r, took)
@@ -125,26 +130,6 @@ func (s *story) tellPhase(r journal.Record, took time.Duration) []line {
 	return nil
 }
 
-// tellRuled tells a ruling when it is news: another word than before, the first since a host changed, or after a while.
-func (s *story) tellRuled(r journal.Record) []line {
-	p := s.phase(r.Phase)
-	key := r.Verdict
-	if p.saidVerdict == key && r.At.Sub(p.told) < again {
-		return nil
-	}
-	p.saidVerdict, p.told = key, r.At
-	words := map[string]string{"pass": "passes", "fail": "FAILS", "hold": "holds", "off": "is off", "word": "held; passed on the deployer's word"}
-	word, ok := words[r.Verdict]
-	if !ok {
-		word = "says " + Clean(r.Verdict)
-	}
-	text := joined(Clean(r.Phase), "gate "+word, Clean(r.Text))
-	if r.Verdict == "fail" {
-		s.fresh(r.Text)
-	}
-	return []line{{text: text, loud: r.Verdict == "fail" || r.Verdict == "word"}}
-}
-
 func (s *story) tellConfirm(r journal.Record) []line {
 	name := Clean(r.Phase)
 	switch r.Kind {
@@ -187,6 +172,10 @@ func (s *story) tellHost(r journal.Record, took time.Duration) []line {
 	switch {
 	case r.Kind == journal.Intent:
 		return nil
+	case r.Act == isolate && h.cell == isolated:
+		return cry("%s", joined(fmt.Sprintf("%s ISOLATED: out of the pool and left there, %s", name, seconds(took)), s.fresh(r.Text)))
+	case r.Act == isolate:
+		return cry("%s", joined(fmt.Sprintf("%s NOT isolated, it may still serve, %s", name, seconds(took)), s.fresh(r.Text)))
 	case h.cell == proven:
 		return say("%s proven on %s, %d/%d, %s", name, short(s.to), p.count(proven), len(p.hosts), seconds(took))
 	case h.cell == returned:
