@@ -38,7 +38,7 @@ func (s *story) close() (c closing, ok bool) {
 		return c, false
 	}
 	row := func(label, text string) { c.rows = append(c.rows, [2]string{label, text}) }
-	took := seconds(s.now.Sub(s.began))
+	took := Took(s.now.Sub(s.began))
 	what := Clean(s.deploy)
 	if s.outline.Message != "" {
 		what += " " + quote(s.outline.Message)
@@ -73,10 +73,10 @@ func (s *story) fleet() []string {
 	all := hosts(len(s.hosts))
 	switch s.end.Verdict {
 	case journal.Deployed:
-		return []string{fmt.Sprintf("%s, all proven on %s", all, short(s.to))}
+		return []string{fmt.Sprintf("%s, all proven on %s", all, Short(s.to))}
 	case journal.RolledBack, journal.Cancelled, journal.Declined:
 		if s.back || s.end.Verdict == journal.RolledBack {
-			return []string{fmt.Sprintf("%s, all proven on %s again", all, short(s.from))}
+			return []string{fmt.Sprintf("%s, all proven on %s again", all, Short(s.from))}
 		}
 		return []string{fmt.Sprintf("%s, as they were, on %s", all, serves(s.from))}
 	case journal.Unchanged:
@@ -89,7 +89,7 @@ func serves(id string) string {
 	if id == "" {
 		return "what they served before"
 	}
-	return short(id)
+	return Short(id)
 }
 
 // census groups the hosts by what the records prove of them. Every host that is not proven is named.
@@ -110,7 +110,7 @@ func (s *story) census() []string {
 	}
 	var texts []string
 	if onNew > 0 {
-		texts = append(texts, fmt.Sprintf("%s proven on %s (new)", hosts(onNew), short(s.to)))
+		texts = append(texts, fmt.Sprintf("%s proven on %s (new)", hosts(onNew), Short(s.to)))
 	}
 	if onOld > 0 {
 		texts = append(texts, fmt.Sprintf("%s on %s (old)", hosts(onOld), serves(s.from)))

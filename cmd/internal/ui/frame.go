@@ -57,9 +57,9 @@ func (r row) paint(v *Screen) string {
 func (r row) cut(columns int) row {
 	var out row
 	for _, s := range r {
-		n := cells(s.text)
+		n := Cells(s.text)
 		if n > columns {
-			if text := fit(s.text, columns); text != "" {
+			if text := Fit(s.text, columns); text != "" {
 				out = append(out, span{s.style, text})
 			}
 			return out
@@ -131,11 +131,11 @@ func (v *Screen) headline() row {
 	case s.outline.Back:
 		what = "rolling back"
 	}
-	r := row{{bold, what + " "}, {normal, short(s.target())}}
+	r := row{{bold, what + " "}, {normal, Short(s.target())}}
 	if s.outline.Message != "" {
 		r = append(r, span{normal, " " + quote(s.outline.Message)})
 	}
-	return append(r, span{dim, " " + seconds(v.now.Sub(s.began))})
+	return append(r, span{dim, " " + Took(v.now.Sub(s.began))})
 }
 
 // target is the release that hosts are being brought to.
@@ -160,13 +160,13 @@ func (v *Screen) phaseLine(p *stage, whole bool) row {
 		mark, look = "> ", yellow
 	}
 	name, count := v.story.widths()
-	r := row{{look, mark}, {normal, pad(fit(Clean(p.name), name), name)}, {normal, fmt.Sprintf(" %*d/%-*d", count, p.count(proven), count, len(p.hosts))}}
+	r := row{{look, mark}, {normal, Pad(Fit(Clean(p.name), name), name)}, {normal, fmt.Sprintf(" %*d/%-*d", count, p.count(proven), count, len(p.hosts))}}
 	if !p.began.IsZero() {
 		until := v.now
 		if p.how != "" {
 			until = p.ended
 		}
-		r = append(r, span{dim, " " + seconds(until.Sub(p.began))})
+		r = append(r, span{dim, " " + Took(until.Sub(p.began))})
 	}
 	if n := p.count(failed) + p.count(out); n > 0 {
 		r = append(r, span{red, fmt.Sprintf(" %d failed", n)})
@@ -190,7 +190,7 @@ func (v *Screen) phaseLine(p *stage, whole bool) row {
 // reason is the gate's reason below the line of a phase that waits for it, when that line has no room for it.
 func (v *Screen) reason(p *stage, width int) []row {
 	const indent, most = 6, 4
-	if p.verdict == "" || p.how != "" || width < 40 || cells(v.phaseLine(p, true).plain()) <= width {
+	if p.verdict == "" || p.how != "" || width < 40 || Cells(v.phaseLine(p, true).plain()) <= width {
 		return nil
 	}
 	texts := paragraphs(p.reason, most)
@@ -199,7 +199,7 @@ func (v *Screen) reason(p *stage, width int) []row {
 	}
 	var rows []row
 	for _, text := range texts {
-		for _, l := range wrapped(text, width-indent) {
+		for _, l := range Wrap(text, width-indent) {
 			if len(rows) == most {
 				rows[most-1] = row{{normal, strings.Repeat(" ", indent)}, {dim, "… (the journal has the rest)"}}
 				return rows
@@ -214,7 +214,7 @@ func (v *Screen) reason(p *stage, width int) []row {
 func (s *story) widths() (name, count int) {
 	name, count = 8, 1
 	for _, p := range s.phases {
-		name = max(name, min(cells(Clean(p.name)), 24))
+		name = max(name, min(Cells(Clean(p.name)), 24))
 		count = max(count, len(fmt.Sprint(len(p.hosts))))
 	}
 	return name, count

@@ -182,14 +182,14 @@ func FuzzClean(f *testing.F) {
 			t.Fatalf("%q", got)
 		}
 		for _, n := range []int{0, 1, 2, 7, 80} {
-			if cut := fit(got, n); cells(cut) > n {
-				t.Fatalf("%q takes %d columns of %d", cut, cells(cut), n)
+			if cut := Fit(got, n); Cells(cut) > n {
+				t.Fatalf("%q takes %d columns of %d", cut, Cells(cut), n)
 			}
 		}
 		whole := ""
-		for _, l := range wrapped(got, 20) {
-			if cells(l) > 20 {
-				t.Fatalf("%q takes %d columns of 20", l, cells(l))
+		for _, l := range Wrap(got, 20) {
+			if Cells(l) > 20 {
+				t.Fatalf("%q takes %d columns of 20", l, Cells(l))
 			}
 			whole += l
 		}

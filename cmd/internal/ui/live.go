@@ -142,16 +142,16 @@ func (v *Screen) Close() {
 	columns, _ := v.measure()
 	var b strings.Builder
 	b.WriteString("\r\n")
-	for _, l := range wrapped(c.head, columns-1) {
+	for _, l := range Wrap(c.head, columns-1) {
 		b.WriteString(v.paint(bold, l) + "\r\n")
 	}
 	for _, row := range c.rows {
-		label := pad(row[0], 7)
+		label := Pad(row[0], 7)
 		if columns < 30 { // no room for two columns
 			label = ""
 			b.WriteString(row[0] + ":\r\n")
 		}
-		for _, l := range wrapped(row[1], columns-1-len(label)) {
+		for _, l := range Wrap(row[1], columns-1-len(label)) {
 			b.WriteString(label + l + "\r\n")
 			label = strings.Repeat(" ", len(label))
 		}
@@ -228,7 +228,7 @@ func hanging(said []string, most int) []string {
 		if i == 0 && indent > 0 {
 			// The time stands before the indented text: break as if it were not there.
 			head := text[:min(indent, len(text))]
-			for k, l := range wrapped(text[len(head):], room) {
+			for k, l := range Wrap(text[len(head):], room) {
 				if k > 0 {
 					head = strings.Repeat(" ", indent)
 				}
@@ -236,7 +236,7 @@ func hanging(said []string, most int) []string {
 			}
 			continue
 		}
-		for _, l := range wrapped(text, room) {
+		for _, l := range Wrap(text, room) {
 			lines = append(lines, strings.Repeat(" ", indent)+l)
 		}
 	}
@@ -249,14 +249,14 @@ func clipped(lines []string, columns int) []string {
 	if len(lines) <= most {
 		return lines
 	}
-	return append(lines[:most-1:most-1], fit("… (the journal has the rest)", columns-1))
+	return append(lines[:most-1:most-1], Fit("… (the journal has the rest)", columns-1))
 }
 
 // height counts the rows that lines take on a terminal of that width: more than they are when it was wider before.
 func height(lines []string, columns int) int {
 	n := 0
 	for _, l := range lines {
-		n += max(1, (cells(l)+columns-1)/columns)
+		n += max(1, (Cells(l)+columns-1)/columns)
 	}
 	return n
 }

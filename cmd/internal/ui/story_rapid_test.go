@@ -70,7 +70,7 @@ func TestAnyStory(t *testing.T) {
 			}
 			for i, row := range block {
 				want := row.plain()
-				if cells(want) >= max(m.columns, 2) {
+				if Cells(want) >= max(m.columns, 2) {
 					rt.Fatalf("%q on %d columns", want, m.columns)
 				}
 				want = strings.Map(func(c rune) rune { // marks that join the letter before them are not kept by the emulator

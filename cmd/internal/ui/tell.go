@@ -51,7 +51,7 @@ func (s *story) tell(r journal.Record) []line {
 		return s.tellConfirm(r)
 	case r.Act == journal.Rollback && r.Target == "":
 		if r.Kind == journal.Intent {
-			return cry("%s", joined("going back to "+short(s.from), s.fresh(r.Text)))
+			return cry("%s", joined("going back to "+Short(s.from), s.fresh(r.Text)))
 		}
 		return nil
 	case r.Target == "":
@@ -105,7 +105,7 @@ func (s *story) tellBegin() []line {
 		fmt.Fprintf(&b, " on %s", Clean(s.outline.Host))
 	}
 	if s.to != "" {
-		fmt.Fprintf(&b, ": release %s", short(s.to))
+		fmt.Fprintf(&b, ": release %s", Short(s.to))
 	}
 	for i, p := range s.phases {
 		sep := ", "
@@ -123,9 +123,9 @@ func (s *story) tellPhase(r journal.Record, took time.Duration) []line {
 	case journal.Intent:
 		return say("%s: begins, %s", name, hosts(len(p.hosts)))
 	case journal.Done:
-		return say("%s: passed, %d/%d hosts, %s", name, p.count(proven), len(p.hosts), seconds(took))
+		return say("%s: passed, %d/%d hosts, %s", name, p.count(proven), len(p.hosts), Took(took))
 	case journal.Failed:
-		return cry("%s: failed, %d/%d hosts proven, %s: %s", name, p.count(proven), len(p.hosts), seconds(took), s.fresh(r.Text))
+		return cry("%s: failed, %d/%d hosts proven, %s: %s", name, p.count(proven), len(p.hosts), Took(took), s.fresh(r.Text))
 	}
 	return nil
 }
@@ -152,13 +152,13 @@ func or(text, otherwise string) string {
 func (s *story) tellStep(r journal.Record, took time.Duration) []line {
 	switch r.Kind {
 	case journal.Done:
-		text := fmt.Sprintf("%s: done, %s", Clean(r.Act), seconds(took))
+		text := fmt.Sprintf("%s: done, %s", Clean(r.Act), Took(took))
 		if r.Act == journal.Preflight && s.from != "" {
-			text += ", the fleet serves " + short(s.from)
+			text += ", the fleet serves " + Short(s.from)
 		}
 		return say("%s", joined(text, Clean(r.Text)))
 	case journal.Failed:
-		return cry("%s: failed, %s: %s", Clean(r.Act), seconds(took), Clean(r.Text))
+		return cry("%s: failed, %s: %s", Clean(r.Act), Took(took), Clean(r.Text))
 	}
 	return nil
 }
@@ -173,23 +173,23 @@ func (s *story) tellHost(r journal.Record, took time.Duration) []line {
 	case r.Kind == journal.Intent:
 		return nil
 	case r.Act == isolate && h.cell == isolated:
-		return cry("%s", joined(fmt.Sprintf("%s ISOLATED: out of the pool and left there, %s", name, seconds(took)), s.fresh(r.Text)))
+		return cry("%s", joined(fmt.Sprintf("%s ISOLATED: out of the pool and left there, %s", name, Took(took)), s.fresh(r.Text)))
 	case r.Act == isolate:
-		return cry("%s", joined(fmt.Sprintf("%s NOT isolated, it may still serve, %s", name, seconds(took)), s.fresh(r.Text)))
+		return cry("%s", joined(fmt.Sprintf("%s NOT isolated, it may still serve, %s", name, Took(took)), s.fresh(r.Text)))
 	case h.cell == proven:
-		return say("%s proven on %s, %d/%d, %s", name, short(s.to), p.count(proven), len(p.hosts), seconds(took))
+		return say("%s proven on %s, %d/%d, %s", name, Short(s.to), p.count(proven), len(p.hosts), Took(took))
 	case h.cell == returned:
-		text := fmt.Sprintf("%s returned, proven on %s, %s", name, short(s.from), seconds(took))
+		text := fmt.Sprintf("%s returned, proven on %s, %s", name, Short(s.from), Took(took))
 		if r.Kind == journal.Failed {
 			return cry("%s", joined(text, s.fresh(r.Text)))
 		}
 		return say("%s", text)
 	case h.cell == waiting:
-		return say("%s repaired, proven on %s, %s", name, short(s.from), seconds(took))
+		return say("%s repaired, proven on %s, %s", name, Short(s.from), Took(took))
 	case h.cell == out:
-		return cry("%s OUT, proven on nothing, %s: %s", name, seconds(took), Clean(r.Text))
+		return cry("%s OUT, proven on nothing, %s: %s", name, Took(took), Clean(r.Text))
 	}
-	return cry("%s", joined(name+" failed, "+seconds(took), s.fresh(r.Text)))
+	return cry("%s", joined(name+" failed, "+Took(took), s.fresh(r.Text)))
 }
 
 func (s *story) phaseOf(h *host) *stage {
@@ -217,7 +217,7 @@ func (s *story) tellBulk(r journal.Record, took time.Duration) []line {
 		b.done++
 	case journal.Failed:
 		b.failed++
-		lines = cry("%s: %s failed, %s: %s", Clean(r.Act), Clean(r.Target), seconds(took), Clean(r.Text))
+		lines = cry("%s: %s failed, %s: %s", Clean(r.Act), Clean(r.Target), Took(took), Clean(r.Text))
 	default:
 		if r.At.Before(b.began) {
 			b.began = r.At
@@ -227,7 +227,7 @@ func (s *story) tellBulk(r journal.Record, took time.Duration) []line {
 	all := b.done+b.failed == total
 	if all || (total >= 8 && (b.done-b.marked)*4 >= total) {
 		b.marked = b.done
-		text := fmt.Sprintf("%s: %d/%d hosts, %s", Clean(r.Act), b.done, total, seconds(r.At.Sub(b.began)))
+		text := fmt.Sprintf("%s: %d/%d hosts, %s", Clean(r.Act), b.done, total, Took(r.At.Sub(b.began)))
 		if b.failed > 0 {
 			text += fmt.Sprintf(", %d failed", b.failed)
 		}

@@ -35,8 +35,8 @@ func Clean(text string) string {
 	return b.String()
 }
 
-// cells counts the columns that clean text takes on a terminal.
-func cells(text string) int {
+// Cells counts the columns that clean text takes on a terminal.
+func Cells(text string) int {
 	n := 0
 	for _, c := range text {
 		n += runeCells(c)
@@ -57,9 +57,9 @@ func runeCells(c rune) int {
 	return 1
 }
 
-// fit cuts clean text to at most most columns; what was cut is shown by a dot.
-func fit(text string, most int) string {
-	if cells(text) <= most {
+// Fit cuts clean text to at most most columns; what was cut is shown by a dot.
+func Fit(text string, most int) string {
+	if Cells(text) <= most {
 		return text
 	}
 	n := 0
@@ -72,11 +72,11 @@ func fit(text string, most int) string {
 	return text
 }
 
-// wrapped breaks clean text into lines of at most most columns, after spaces where there are some.
-func wrapped(text string, most int) []string {
+// Wrap breaks clean text into lines of at most most columns, after spaces where there are some.
+func Wrap(text string, most int) []string {
 	var lines []string
 	most = max(most, 2) // the widest letter
-	for cells(text) > most {
+	for Cells(text) > most {
 		n, cut, space := 0, 0, 0
 		for i, c := range text {
 			if n += runeCells(c); n > most {
@@ -99,19 +99,19 @@ func wrapped(text string, most int) []string {
 // quote puts a deployer's words in quotes.
 func quote(text string) string { return `"` + Clean(text) + `"` }
 
-// pad fills clean text up to most columns.
-func pad(text string, most int) string { return text + strings.Repeat(" ", max(0, most-cells(text))) }
+// Pad fills clean text up to most columns.
+func Pad(text string, most int) string { return text + strings.Repeat(" ", max(0, most-Cells(text))) }
 
-// short is a release as people know it.
-func short(id string) string {
+// Short is a release as people know it.
+func Short(id string) string {
 	if id == "" {
 		return "none"
 	}
 	return Clean(id[:min(12, len(id))])
 }
 
-// seconds writes how long something took: 4.2s, 1m12s, 1h04m.
-func seconds(d time.Duration) string {
+// Took writes how long something took: 4.2s, 1m12s, 1h04m.
+func Took(d time.Duration) string {
 	switch {
 	case d < 0:
 		return "0.0s"
