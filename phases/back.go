@@ -178,6 +178,7 @@ func (d *run) back(why error) (hosts []string, err error) {
 	ctx, cancel := context.WithTimeoutCause(d.hard, d.p.Limits.Undo, fmt.Errorf("the way back took longer than %v", d.p.Limits.Undo))
 	defer cancel()
 	d.returning = true
+	d.acquit()
 	d.say(journal.Record{Kind: journal.Intent, Act: journal.Rollback, From: text(d.p.Release.ID), To: text(d.from), Text: why.Error()})
 	// The token of the way back is a new one, claimed in a name that tells the way: so the targets alone can say which
 	// of two releases was the goal.
@@ -202,6 +203,10 @@ func (d *run) settle(ctx context.Context, g goal, ts []targets.Target) (hosts []
 		hosts = append(hosts, s.Name())
 		if why[s.Name()] != nil {
 			bad = why[s.Name()]
+		}
+		if suspect := d.suspicion(s.Name()); suspect != nil {
+			errs = append(errs, suspect)
+			continue
 		}
 		errs = append(errs, fmt.Errorf("%s: %w", s.Name(), bad))
 	}

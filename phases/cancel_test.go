@@ -2,6 +2,7 @@ package phases
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -53,7 +54,8 @@ func TestCancelWhileTheGateLooksOrTheDeployerThinks(t *testing.T) {
 						return canary.Ruling{}, nil
 					}
 					cancel(cause)
-					return inner.Judge(ctx, win, canary.Evidence("1")) // passes
+					e, _ = json.Marshal(seen{Looks: 1, Opened: win.Opened})
+					return inner.Judge(ctx, win, e) // passes
 				})
 				if e := ended(t, r.Run(ctx, p), journal.Cancelled); !errors.Is(e, cause) {
 					t.Error(e)

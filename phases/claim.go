@@ -65,6 +65,16 @@ func (d *run) repair(ctx context.Context, list []string) error {
 	return errors.Join(errs...)
 }
 
+// repaired looks at the named targets again: what they run since they were repaired is what a gate compares with.
+func (d *run) repaired(ctx context.Context, list []string) {
+	for _, s := range d.survey(ctx, slices.DeleteFunc(slices.Clone(d.all), func(t targets.Target) bool { return !slices.Contains(list, t.Name()) })) {
+		if s.Err == nil {
+			s.State.Releases = d.first[s.Name()].State.Releases // what it had before the deploy
+			d.first[s.Name()] = s
+		}
+	}
+}
+
 // verify hashes the way back on every target; for a rollback, what it goes back to where it is there.
 func (d *run) verify(ctx context.Context) error {
 	id := d.from

@@ -52,7 +52,7 @@ func (d *run) conclude(ctx context.Context, err error) error {
 	var late *stragglers
 	switch {
 	case errors.As(err, &late):
-		return d.end(&Ended{How: journal.Inconsistent, Hosts: late.hosts, Cause: err})
+		return d.end(&Ended{How: journal.Inconsistent, Hosts: late.hosts, Suspects: late.suspects, Cause: err})
 	case len(hosts) == 0 && !d.tried():
 		return d.end(&Ended{How: d.how(ctx, err, journal.Unchanged), Cause: err})
 	case errors.Is(err, targets.ErrFenced), d.left():

@@ -13,6 +13,10 @@ var (
 	ErrGate = errors.New("the gate failed the release")
 	// ErrHold: a gate came to no verdict in time, and nobody said to go on.
 	ErrHold = errors.New("the gate came to no verdict")
+	// ErrBothRed: what held the gate is not this release's doing. It comes with ErrHold.
+	ErrBothRed = errors.New("not this release")
+	// ErrSuperseded: another deploy came while this one was watched.
+	ErrSuperseded = errors.New("another deploy has come since")
 	// ErrDeclined: the deployer said no.
 	ErrDeclined = errors.New("declined by the deployer")
 	// ErrLeft: the deployer left at once.
@@ -29,6 +33,9 @@ type Ended struct {
 	How string
 	// Hosts are the targets that are not proven on one release with the others. Only with Inconsistent.
 	Hosts []string
+	// Suspects are those of Hosts that a gate found to serve badly by themselves. They are out of the pool, and stay out
+	// until a person brings them back (`scap repair`).
+	Suspects []string
 	// Cause is what stopped the deploy, and what went wrong on the way back.
 	Cause error
 }
@@ -47,10 +54,13 @@ func (e *Ended) Error() string {
 		text = "declined, every target is on the previous release"
 	case journal.Inconsistent:
 		text = "not known to be consistent: run `scap resume`"
-		if len(e.Hosts) == 0 {
-			break
+		switch len(e.Hosts) {
+		case 0:
+		case len(e.Suspects): // each says for itself what is to be done
+			text = fmt.Sprintf("proven everywhere but for %s, out of the pool", some(e.Hosts))
+		default:
+			text = fmt.Sprintf("not consistent: %s: run `scap resume`", some(e.Hosts))
 		}
-		text = fmt.Sprintf("not consistent: %s: run `scap resume`", some(e.Hosts))
 	}
 	if e.Cause == nil {
 		return text

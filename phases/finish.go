@@ -12,23 +12,29 @@ import (
 	"scap/targets"
 )
 
-// stragglers is the error of a deploy whose release has passed every gate while some targets could not be brought to it
-// and serve nobody.
+// stragglers is the error of a deploy whose release has passed every gate while some targets could not be brought to it, or
+// are suspects, and serve nobody.
 type stragglers struct {
-	hosts []string
-	err   error
+	hosts    []string
+	suspects []string
+	err      error
 }
 
-func (s *stragglers) Error() string { return fmt.Sprintf("not on the release: %v", s.err) }
+func (s *stragglers) Error() string {
+	if len(s.suspects) == len(s.hosts) {
+		return s.err.Error()
+	}
+	return fmt.Sprintf("not on the release: %v", s.err)
+}
 func (s *stragglers) Unwrap() error { return s.err }
 
 // finish proves the whole fleet. What is missing is repaired once: every gate has passed. A target that still serves the
-// old release takes the deploy back; one that serves nobody is named.
+// old release takes the deploy back; one that serves nobody is named. A suspect is not repaired: it would serve again.
 func (d *run) finish(ctx context.Context) error {
 	to := d.p.Release.ID
 	bad := d.unproven(d.survey(ctx, d.all), to)
 	if len(bad) > 0 && ctx.Err() == nil {
-		_ = d.bring(ctx, goal{to: to, other: d.from, verb: journal.Repair, tries: 1}, d.going(targetsOf(bad))) // what counts is the next look
+		_ = d.bring(ctx, goal{to: to, other: d.from, verb: journal.Repair, tries: 1}, d.going(d.trusted(targetsOf(bad)))) // what counts is the next look
 		bad = d.unproven(d.survey(ctx, d.all), to)
 	}
 	if ctx.Err() != nil {
@@ -41,6 +47,10 @@ func (d *run) finish(ctx context.Context) error {
 	var errs, serving []error
 	for _, b := range bad {
 		err := fmt.Errorf("%s: %w", b.Name(), d.proof(b, to))
+		if why := d.suspicion(b.Name()); why != nil {
+			err = why
+			s.suspects = append(s.suspects, b.Name())
+		}
 		errs, s.hosts = append(errs, err), append(s.hosts, b.Name())
 		if b.Err == nil && (b.State.Serving || settled(b.State, b.State.Disk)) {
 			serving = append(serving, err)

@@ -2,9 +2,9 @@ package phases
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"scap/canary"
@@ -18,8 +18,8 @@ const (
 	ruledWord = "word" // the gate held and the deployer said to go on
 )
 
-// watch is a gate at work on one batch.
-type watch struct {
+// judging is a gate at work on one batch.
+type judging struct {
 	*progress
 	opened   time.Time // when the batch's last target was proven
 	deadline time.Time
@@ -34,7 +34,7 @@ func (x *progress) judge(ctx context.Context, batch []targets.Target, opened tim
 			return wrap(err, "check")
 		}
 	}
-	w := &watch{progress: x, opened: opened, wait: or(x.ph.MaxWait, 10*time.Minute)}
+	w := &judging{progress: x, opened: opened, wait: or(x.ph.MaxWait, 10*time.Minute)}
 	w.deadline = opened.Add(max(w.wait, x.ph.Bake))
 	if x.ph.Gate == nil {
 		if err := x.note(journal.Record{Kind: journal.Ruled, Phase: x.ph.Name, Verdict: ruledOff, Text: x.ph.GateOff}); err != nil {
@@ -56,7 +56,7 @@ func (x *progress) still(ctx context.Context, batch []targets.Target) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	for _, s := range x.survey(ctx, batch) {
+	for _, s := range x.survey(ctx, x.trusted(batch)) {
 		if x.hasFailed(s.Name()) {
 			continue
 		}
@@ -73,19 +73,14 @@ func (x *progress) still(ctx context.Context, batch []targets.Target) error {
 }
 
 func (x *progress) hasFailed(name string) bool {
-	for _, t := range x.failed {
-		if t.Name() == name {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(x.failed, func(t targets.Target) bool { return t.Name() == name })
 }
 
 // pass looks, and looks again, until the gate passes or fails the batch or its time is over.
-func (w *watch) pass(ctx context.Context) error {
+func (w *judging) pass(ctx context.Context) error {
 	baked := w.opened.Add(w.ph.Bake)
 	for {
-		rul, err := w.look(ctx, w.deadline)
+		rul, err := w.glance(ctx, w.deadline)
 		if err != nil {
 			return err
 		}
@@ -95,7 +90,7 @@ func (w *watch) pass(ctx context.Context) error {
 		case rul.Verdict == canary.Pass && !w.clock.Now().Before(baked):
 			return nil
 		}
-		if !w.clock.Now().Before(w.deadline) {
+		if !w.clock.Now().Before(w.deadline) && !w.extended() {
 			return w.decide(ctx)
 		}
 		if err := w.clock.Wait(ctx, w.next(rul.Verdict == canary.Pass, baked)); err != nil {
@@ -105,7 +100,7 @@ func (w *watch) pass(ctx context.Context) error {
 }
 
 // next is how long to wait before the next look.
-func (w *watch) next(passed bool, baked time.Time) time.Duration {
+func (w *judging) next(passed bool, baked time.Time) time.Duration {
 	now, tick := w.clock.Now(), or(w.ph.Tick, 5*time.Second)
 	until := w.deadline.Sub(now)
 	if passed && baked.After(now) {
@@ -114,61 +109,68 @@ func (w *watch) next(passed bool, baked time.Time) time.Duration {
 	return min(tick, until)
 }
 
-// look takes one look and journals the ruling. What cannot be journaled, an error, a panic, an unknown verdict, and a
-// verdict that came after the deadline or the end of ctx never pass. A nil error with the zero Ruling is a Hold.
-func (w *watch) look(ctx context.Context, deadline time.Time) (canary.Ruling, error) {
-	limited, cancel := context.WithTimeout(ctx, w.p.Limits.Look)
-	defer cancel()
-	var rul canary.Ruling
-	err := guard(func() (err error) {
-		rul, err = w.ph.Gate.Judge(limited, w.window(), w.last.Evidence)
-		return err
-	})
+// glance takes one look, journals the ruling, and takes suspects out. A verdict that came after the deadline never passes.
+func (w *judging) glance(ctx context.Context, deadline time.Time) (canary.Ruling, error) {
+	win := w.window()
+	rul, err := w.rule(ctx, w.ph.Gate, win)
 	if err != nil {
-		rul = canary.Ruling{Reason: fmt.Sprintf("could not look: %v", err), Evidence: w.last.Evidence}
+		return rul, err
 	}
+	if rul.Verdict == canary.Pass && w.clock.Now().After(deadline) {
+		rul = late(rul)
+	}
+	rul = w.spared(ctx, win, rul)
 	if ctx.Err() != nil {
 		return canary.Ruling{}, context.Cause(ctx)
 	}
-	switch {
-	case rul.Verdict != canary.Pass && rul.Verdict != canary.Fail && rul.Verdict != canary.Hold:
-		rul.Verdict, rul.Reason = canary.Hold, fmt.Sprintf("unknown verdict %d: %s", rul.Verdict, rul.Reason)
-	case rul.Verdict == canary.Pass && (limited.Err() != nil || w.clock.Now().After(deadline)):
-		rul.Verdict, rul.Reason = canary.Hold, "passed too late: "+rul.Reason
+	if rul, err = w.ruled(rul); err == nil && rul.Verdict == canary.Suspect {
+		rul, err = w.isolate(ctx, rul)
 	}
-	data, err := json.Marshal(rul)
-	if err == nil && len(data) > journal.MaxLine/2 {
-		err = fmt.Errorf("a ruling of %d bytes", len(data))
-	}
-	if err != nil { // hostile or broken numbers and evidence: nobody could check this ruling later
-		if rul.Verdict == canary.Pass {
-			rul.Verdict = canary.Hold
-		}
-		rul.Reason, rul.Numbers, rul.Evidence = fmt.Sprintf("%s (not to be written: %v)", rul.Reason, err), nil, nil
-		data, _ = json.Marshal(rul) // plain strings
-	}
+	return rul, err
+}
+
+// ruled journals rul.
+func (w *judging) ruled(rul canary.Ruling) (canary.Ruling, error) {
+	rul, data := w.written(rul)
 	w.last = rul
 	return rul, w.note(journal.Record{Kind: journal.Ruled, Phase: w.ph.Name, Verdict: rul.Verdict.String(), Text: rul.Reason, Data: data})
 }
 
-// window is what the gate is to look at: every target of the phase that runs the release, against those of the phase and
-// of its control that do not yet.
-func (w *watch) window() canary.Window {
-	win := canary.Window{Deploy: w.p.Deploy, Phase: w.ph.Name, Release: w.p.Release.ID.String(), Opened: w.opened, Now: w.clock.Now()}
+// window is what the gate is to look at: every target of the phase that runs the release, beside those of earlier phases,
+// against those of the phase and of its control that do not yet. Suspects that are out belong to no side.
+func (w *judging) window() canary.Window {
+	win := canary.Window{
+		Deploy: w.p.Deploy, Phase: w.ph.Name, Release: w.p.Release.ID.String(), From: w.before(), Opened: w.opened, Now: w.clock.Now(),
+	}
 	on := map[string]bool{}
+	take := func(s Seen, to *[]canary.Host) {
+		if !on[s.Name()] && !w.isolated(s.Name()) {
+			on[s.Name()] = true
+			*to = append(*to, side(s))
+		}
+	}
 	for _, s := range w.active {
-		on[s.Name()] = true
-		win.Canary = append(win.Canary, side(s))
+		take(s, &win.Canary)
+	}
+	for _, s := range w.earlier {
+		take(s, &win.Earlier)
 	}
 	for _, t := range append(append([]targets.Target{}, w.ph.Targets...), w.ph.Control...) {
-		s, ok := w.first[t.Name()]
-		if on[t.Name()] || w.hasFailed(t.Name()) || !ok {
-			continue
+		if s, ok := w.first[t.Name()]; ok && !w.hasFailed(t.Name()) {
+			take(s, &win.Control)
 		}
-		on[t.Name()] = true
-		win.Control = append(win.Control, side(s))
 	}
 	return win
+}
+
+// before is the one release that was served before, "" when a rollback found more than one.
+func (d *run) before() string {
+	for _, s := range d.first {
+		if d.p.Back && s.Err == nil && s.State.Disk != d.from {
+			return ""
+		}
+	}
+	return text(d.from)
 }
 
 // side is a target as one side of the comparison sees it.
@@ -176,13 +178,34 @@ func side(s Seen) canary.Host {
 	return canary.Host{Name: s.Name(), Release: text(s.State.Running), Since: s.State.Proof.Started, Nonce: s.State.Proof.Nonce}
 }
 
+// notOurs reports whether the gate holds because of what is not this release's doing.
+func (w *judging) notOurs() bool {
+	return w.last.Verdict == canary.Hold && w.last.Cause == canary.BothRed
+}
+
+// extended gives a gate more time that holds because of what is not this release's doing, where nobody is there to say
+// what to do: the deploy waits where it is until that is over, for HoldLimit at most.
+func (w *judging) extended() bool {
+	until := w.opened.Add(w.p.HoldLimit)
+	if !w.notOurs() || w.p.Attended && w.Ask != nil || !w.clock.Now().Before(until) {
+		return false
+	}
+	w.say(journal.Record{Kind: journal.Note, Phase: w.ph.Name, Text: fmt.Sprintf("%v, and nobody is there to ask: the deploy waits where it is until %s at most",
+		ErrBothRed, until.UTC().Format(time.RFC3339))})
+	w.deadline, w.wait = until, w.p.HoldLimit
+	return true
+}
+
 // decide is what happens when the gate has held for its whole time: somebody says what to do, or the deploy goes back.
 // A gate that fails the release on a last look is not overridden.
-func (w *watch) decide(ctx context.Context) error {
+func (w *judging) decide(ctx context.Context) error {
 	held := fmt.Errorf("%w within %v: %s", ErrHold, w.wait, w.last.Reason)
+	if w.notOurs() {
+		held = fmt.Errorf("%w within %v: %w: %s", ErrHold, w.wait, ErrBothRed, w.last.Reason)
+	}
 	a, err := w.ask(ctx, Question{
 		Topic: AskHold, Phase: w.ph.Name, Ruling: w.last, Choices: []Choice{Wait, Pass, RollBack},
-		Text: fmt.Sprintf("The gate of phase %s has held for %v: %s", w.ph.Name, w.wait, w.last.Reason),
+		Text: fmt.Sprintf("The gate of phase %s has held for %v%s: %s", w.ph.Name, w.wait, because(w.last.Cause), w.last.Reason),
 	})
 	switch {
 	case ctx.Err() != nil:
@@ -199,7 +222,7 @@ func (w *watch) decide(ctx context.Context) error {
 		return w.pass(ctx)
 	case Pass:
 		now := w.clock.Now()
-		rul, err := w.look(ctx, now.Add(w.wait))
+		rul, err := w.glance(ctx, now.Add(w.wait))
 		if err != nil {
 			return err
 		}

@@ -27,6 +27,7 @@ func (d *run) phase(ctx context.Context, ph Phase) error {
 		if len(x.active) == 0 && !d.p.Back {
 			return errors.New("no target of the phase took the release")
 		}
+		d.earlier = append(d.earlier, x.active...)
 		return d.confirm(ctx, ph)
 	}), "phase %s", ph.Name)
 }

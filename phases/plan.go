@@ -30,7 +30,9 @@ type Phase struct {
 	Fanout targets.Fanout
 	// Bake is how long after a batch was proven the deploy goes on at the earliest.
 	Bake time.Duration
-	// Gate rules on each batch. Without one the phase is refused unless GateOff says why there is none.
+	// Gate rules on each batch. Without one the phase is refused unless GateOff says why there is none. It is handed the
+	// evidence that the gates of earlier batches and phases left: of gates that differ from phase to phase each phase
+	// makes a canary.All, which keeps what is not its own.
 	Gate    canary.Gate
 	GateOff string
 	Tick    time.Duration // between two looks of the gate; 0 is 5 s
@@ -48,13 +50,20 @@ type Pool struct {
 	Min     int // serving targets that must remain while others are out
 }
 
+// Watch is what goes on after a deploy has ended, by Runner.Watch. The zero Watch is none.
+type Watch struct {
+	For  time.Duration // since the deploy's end
+	Gate canary.Gate   // its Window has Watch set and no Control
+	Tick time.Duration // between two looks; 0 is 5 s
+}
+
 // Limits bound the single acts. A zero limit is the default that its comment names.
 type Limits struct {
 	State    time.Duration // one target's State, Claim: 30 s
 	Look     time.Duration // one look of a gate, and its Ready: 2 min, for a release that hangs is to fail, not to hold
 	Verify   time.Duration // 10 min
 	Stage    time.Duration // 30 min
-	Activate time.Duration // where the phase's Fanout has no Timeout; also one Repair: 10 min
+	Activate time.Duration // where the phase's Fanout has no Timeout; also one Repair, one Isolate: 10 min
 	Capacity time.Duration // waiting for hosts to serve again before a batch: 5 min
 	Undo     time.Duration // the whole way back: 1 h
 }
@@ -80,8 +89,10 @@ type Plan struct {
 	// Emergency is the deployer's reason to wait neither for requests in flight nor for capacity: full width.
 	Emergency string
 	// Attended says that somebody answers questions: Runner.Ask.
-	Attended  bool
-	HoldLimit time.Duration // how long an answer may take until it counts as none; 0 is 30 min
+	Attended bool
+	// HoldLimit is how long an answer may take until it counts as none; and, where nobody is there to answer, how long
+	// after a batch was proven a gate may hold because of what is not this release's doing. 0 is 30 min.
+	HoldLimit time.Duration
 	// Keep are releases that pruning leaves, besides From and To. Nothing is pruned when Prune is false.
 	Keep  []release.ID
 	Prune bool
@@ -90,6 +101,8 @@ type Plan struct {
 	// Well says, on a way back, whether a target that is in the pool serves well. Nil trusts State.Serving.
 	Well   func(context.Context, targets.Target) error
 	Limits Limits
+	// Watch follows the deploy when it has ended as journal.Deployed, by whoever calls Runner.Watch.
+	Watch Watch
 }
 
 func or[T comparable](v, def T) T {
@@ -118,7 +131,7 @@ func (p Plan) Targets() []targets.Target {
 
 // Outline returns the plan as the journal's Begin shows it.
 func (p Plan) Outline() journal.Outline {
-	o := journal.Outline{Message: p.Message, User: p.User, Host: p.Host, Back: p.Back}
+	o := journal.Outline{Message: p.Message, User: p.User, Host: p.Host, Back: p.Back, Watch: p.Watch.For}
 	for _, ph := range p.Phases {
 		o.Phases = append(o.Phases, journal.Group{Name: ph.Name, Targets: names(ph.Targets), GateOff: ph.GateOff})
 	}
@@ -150,6 +163,9 @@ func (p Plan) Check() error {
 			}
 			where[t.Name()] = ph.Name
 		}
+	}
+	if p.Watch.For < 0 || p.Watch.For > 0 && p.Watch.Gate == nil {
+		bad("the watch after the end needs a gate and a time above zero")
 	}
 	for _, pool := range p.Pools {
 		for _, name := range pool.Targets {

@@ -188,6 +188,9 @@ func (d *run) unfit(s Seen, rep Report) (errs []error) {
 		for _, problem := range s.State.Problems {
 			bad("%s", problem)
 		}
+		if deploy, ok := targets.IsSuspect(s.State.Intent); ok { // a repair would let it serve again, unseen
+			bad("taken out of the pool as a suspect by %s: look at it, then `scap repair %s`", deploy, s.Name())
+		}
 		staged := d.p.Repair && slices.Contains(rep.Repair, s.Name()) // by the repair
 		if !rep.From.IsZero() && !staged && !slices.Contains(s.State.Releases, rep.From) {
 			bad("has no whole copy of %s, the way back: run `scap repair %s`", rep.From.Short(), s.Name())
@@ -259,6 +262,7 @@ func (d *run) preflight(ctx context.Context) (todo bool, err error) {
 		if err := d.repair(ctx, rep.Repair); err != nil {
 			return false, err
 		}
+		d.repaired(ctx, rep.Repair)
 		token++
 	}
 	if err := d.claim(ctx, token, owner, d.going(d.all)); err != nil {

@@ -8,7 +8,9 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"time"
 
+	"scap/canary"
 	"scap/phases/journal"
 	"scap/sync/release"
 	"scap/targets"
@@ -19,7 +21,7 @@ import (
 //
 // It goes back to From, unless the journal says that every phase had passed its gate and no way back had begun, or that
 // the deploy was itself a rollback: then it goes on to To. What a target serves it asks the target; of the journal it
-// believes only what the deploy was for. It goes past targets that do not answer and names them. It may die itself, at
+// believes only what the deploy was for. On to To it takes no suspect along: that stays out, and is named. It goes past targets that do not answer and names them. It may die itself, at
 // any instant, and be resumed. It refuses, and changes nothing, when another deploy has claimed a target since.
 //
 // Like Run it returns nil when To is proven on every target, and an *Ended otherwise: with journal.RolledBack every
@@ -35,6 +37,7 @@ func (r *Runner) Resume(ctx context.Context, p Plan, past iter.Seq[journal.Recor
 		return &Ended{How: journal.Unchanged, Cause: err}
 	}
 	d.past, d.returning, d.out = h.records, true, h.out
+	d.evidence, d.suspects = h.evidence, h.suspects
 	d.p.Release.ID, d.from, d.p.Back = h.to, h.from, h.back
 	return d.resume(soft, h)
 }
@@ -72,14 +75,32 @@ type history struct {
 	passed   bool // every phase had passed
 	out      []string
 	forced   bool // whatever other deploys did since
+	evidence canary.Evidence
+	suspects suspects
+	how      string         // it ended; empty when it has not
+	ended    time.Time      // when
+	sighted  journal.Record // the last of the watch since then
+	before   string         // from, as it stands in the records
 }
 
 // ErrNothing is why Resume of a deploy that changed nothing ends as journal.Unchanged: there was nothing to do.
 var ErrNothing = errors.New("it died before it claimed the targets")
 
-// read makes the history out of the records.
+// read makes the history out of the records, of a deploy that can be resumed.
 func read(past iter.Seq[journal.Record], p Plan) (history, error) {
-	h := history{records: slices.Collect(past)}
+	h, err := gather(past)
+	if err != nil {
+		return h, err
+	}
+	if h.how != "" && h.how != journal.Inconsistent {
+		return h, fmt.Errorf("%w %s: there is nothing to resume", ErrFinished, h.how)
+	}
+	return h, h.parse(p)
+}
+
+// gather reads the records.
+func gather(past iter.Seq[journal.Record]) (history, error) {
+	h := history{records: slices.Collect(past), suspects: suspects{}}
 	if len(h.records) == 0 || h.records[0].Kind != journal.Begin {
 		return h, errors.New("the journal has no beginning: nothing was changed by this deploy")
 	}
@@ -92,38 +113,59 @@ func read(past iter.Seq[journal.Record], p Plan) (history, error) {
 		open[g.Name] = true
 	}
 	h.back = outline.Back
-	ended := ""
-	from := h.records[0].From
+	h.before = h.records[0].From
 	for _, r := range h.records {
 		h.token = max(h.token, r.Token)
+		h.judged(r)
 		switch {
 		case r.Kind == journal.Done && r.Act == journal.Preflight && len(r.Data) > 0:
 			var f found
 			if err := json.Unmarshal(r.Data, &f); err != nil {
 				return h, fmt.Errorf("record %d: %w", r.Seq, err)
 			}
-			from, h.out = or(r.From, from), f.Out
+			h.before, h.out = or(r.From, h.before), f.Out
 		case r.Kind == journal.Done && r.Act == journal.PhaseAct:
 			delete(open, r.Phase)
 		case r.Kind == journal.Intent && r.Act == journal.Rollback && r.Target == "":
 			h.began = true
 		}
 		if r.Kind == journal.End {
-			ended = r.Verdict
-		} else if r.Kind != journal.Note {
-			ended = ""
+			h.how, h.ended, h.sighted = r.Verdict, r.At, journal.Record{}
+		} else if !r.Kind.Idle() {
+			h.how, h.ended = "", time.Time{}
 		}
 	}
 	h.passed = len(open) == 0
 	h.ways = journal.Undo(slices.Values(h.records))
-	return h, h.parse(from, ended, p)
+	return h, nil
 }
 
-// parse checks that there is something to resume and towards what.
-func (h *history) parse(from, ended string, p Plan) (err error) {
-	if ended != "" && ended != journal.Inconsistent {
-		return fmt.Errorf("%w %s: there is nothing to resume", ErrFinished, ended)
+// judged takes what the gates left: their evidence, and which hosts are suspects. An isolation that was intended may have
+// been done.
+func (h *history) judged(r journal.Record) {
+	switch {
+	case r.Kind == journal.Ruled, r.Kind == journal.Watched:
+		var rul struct{ Evidence canary.Evidence }
+		if json.Unmarshal(r.Data, &rul) == nil && len(rul.Evidence) > 0 {
+			h.evidence = rul.Evidence
+		}
+		if r.Kind == journal.Watched {
+			h.sighted = r
+		}
+	case r.Act == journal.Isolate:
+		s := h.suspects[r.Target]
+		if r.Kind == journal.Intent {
+			s.why = r.Text
+		}
+		s.out = r.Kind == journal.Done
+		h.suspects[r.Target] = s
+	case r.Kind == journal.Undone, r.Act == journal.Repair && r.Kind == journal.Done:
+		delete(h.suspects, r.Target)
 	}
+}
+
+// parse finds out from what to what the deploy of p went.
+func (h *history) parse(p Plan) (err error) {
 	if to := h.records[0].To; to != "" { // a deploy of which only the targets were left does not know
 		if h.to, err = release.ParseID(to); err != nil {
 			return err
@@ -132,9 +174,9 @@ func (h *history) parse(from, ended string, p Plan) (err error) {
 	if deploy := h.records[0].Deploy; deploy != "" && deploy != p.Deploy {
 		return fmt.Errorf("the journal is of deploy %s and the plan of %s", deploy, p.Deploy)
 	}
-	if from == "" {
+	if h.before == "" {
 		h.from = p.From
-	} else if h.from, err = release.ParseID(from); err != nil {
+	} else if h.from, err = release.ParseID(h.before); err != nil {
 		return err
 	}
 	if h.token == 0 || h.from.IsZero() && (!h.back || h.to.IsZero()) { // a rollback may begin where nobody proves anything
@@ -178,12 +220,18 @@ func (d *run) resume(ctx context.Context, h history) error {
 	if err := d.claim(ctx, token, owner, d.all); errors.Is(err, targets.ErrFenced) {
 		return d.end(&Ended{How: journal.Inconsistent, Hosts: d.changed(), Cause: err})
 	}
-	hosts, err := d.settle(ctx, g, d.order())
+	ts := d.order()
+	if g.verb == journal.Repair {
+		ts = d.trusted(ts)
+	} else {
+		d.acquit()
+	}
+	hosts, err := d.settle(ctx, g, ts)
 	if d.left() {
 		err = errors.Join(ErrLeft, err)
 	}
 	if len(hosts) > 0 {
-		return d.end(&Ended{How: journal.Inconsistent, Hosts: hosts, Cause: err})
+		return d.end(&Ended{How: journal.Inconsistent, Hosts: hosts, Suspects: d.suspected(hosts), Cause: err})
 	}
 	return d.end(&Ended{How: ended, Cause: err})
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"scap/canary"
 	"scap/phases/journal"
 	"scap/sync/release"
 	"scap/targets"
@@ -56,12 +57,17 @@ type run struct {
 	aside     map[string]bool // a rollback goes past them; guarded by mu
 	out       []string        // found out of the pool by the preflight; nil when that is not known
 	returning bool            // on the way back, which goes on without a journal; set while nothing else runs
+
+	// What the gates go by. Only one phase is judged at a time.
+	evidence canary.Evidence // of all looks so far; it is in the journal
+	earlier  []Seen          // proven on the release in the phases before
+	suspects suspects        // guarded by mu
 }
 
 // start makes ready to run p. stop must be called; it waits until the observers know everything.
 func (r *Runner) start(ctx context.Context, p Plan) (d *run, soft context.Context, stop func()) {
 	p.Limits, p.HoldLimit = p.Limits.filled(), or(p.HoldLimit, 30*time.Minute)
-	d = &run{Runner: r, p: p, clock: r.Clock, all: p.Targets(), from: p.From, first: map[string]Seen{}, silent: map[string]bool{}, claimed: map[string]bool{}, aside: map[string]bool{}}
+	d = &run{Runner: r, p: p, clock: r.Clock, all: p.Targets(), from: p.From, first: map[string]Seen{}, silent: map[string]bool{}, claimed: map[string]bool{}, aside: map[string]bool{}, suspects: suspects{}}
 	if d.clock == nil {
 		d.clock = System{}
 	}

@@ -72,8 +72,9 @@ type host struct {
 }
 
 var (
-	_ targets.Target  = (*host)(nil)
-	_ targets.Steward = (*host)(nil)
+	_ targets.Target   = (*host)(nil)
+	_ targets.Steward  = (*host)(nil)
+	_ targets.Isolator = (*host)(nil)
 )
 
 func newWorld(groups ...string) *world {
@@ -378,15 +379,58 @@ func (h *host) finish(s targets.Switch, fault error) {
 	h.drained = false
 }
 
-// gate passes after n looks, or does what it is told.
+// Isolate takes the host out as it is. Once begun it does not heed the orchestrator's death.
+func (h *host) Isolate(ctx context.Context, s targets.Switch) error {
+	fault := h.call(ctx, "isolate")
+	switch {
+	case fault == nil, errors.Is(fault, errLost), errors.Is(fault, errHalf):
+	default:
+		return fault
+	}
+	if err := h.isolate(s, fault); err != nil {
+		return h.answer(err)
+	}
+	return h.answer(fault)
+}
+
+// errHalf: marked out, and a balancer did not do as it was told.
+var errHalf = errors.New("drain at balancer lb2: timeout")
+
+func (h *host) isolate(s targets.Switch, fault error) error {
+	w := h.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := h.fenced(s.Token, s.Owner); err != nil {
+		return err
+	}
+	if h.phase != "test" && h.serving() && w.serving()-1 < w.min {
+		w.violated("%s was isolated while %d served and %d must", h.name, w.serving(), w.min)
+	}
+	h.intent.Out, h.intent.Owner = true, targets.SuspectOwner(s.Owner)
+	h.drained = !errors.Is(fault, errHalf)
+	return nil
+}
+
+// gate passes a batch after n looks, or does what it is told.
 type gate struct {
-	w     *world
-	looks int // that hold before the verdict
-	say   canary.Verdict
-	err   error
-	ready error
-	seen  int
-	prior []string
+	w       *world
+	looks   int // that hold before the verdict
+	say     canary.Verdict
+	cause   canary.Cause // of the holds
+	suspect string       // the host that it suspects while it sees it among others
+	tell    func(win canary.Window, e seen) (canary.Ruling, bool)
+	err     error
+	ready   error
+	seen    int
+	prior   []string
+	windows []canary.Window
+}
+
+// seen is a gate's evidence.
+type seen struct {
+	Looks  int       // since Opened
+	Opened time.Time // of the batch
+	Total  int       // of the deploy
 }
 
 var _ canary.Gate = (*gate)(nil)
@@ -398,21 +442,41 @@ func (g *gate) Judge(_ context.Context, win canary.Window, prior canary.Evidence
 	defer g.w.mu.Unlock()
 	g.seen++
 	g.prior = append(g.prior, string(prior))
+	g.windows = append(g.windows, win)
 	if g.err != nil {
 		return canary.Ruling{}, g.err
 	}
-	looks := 0
-	_ = json.Unmarshal(prior, &looks) // nil is 0
-	evidence, _ := json.Marshal(looks + 1)
-	if looks < g.looks {
-		return canary.Ruling{Reason: "too little traffic", Evidence: evidence}, nil
+	var e seen
+	_ = json.Unmarshal(prior, &e) // nil is none
+	if !e.Opened.Equal(win.Opened) {
+		e.Looks, e.Opened = 0, win.Opened
 	}
-	if g.say == canary.Pass {
+	e.Looks++
+	e.Total++
+	r := g.rule(win, e)
+	r.Evidence, _ = json.Marshal(e)
+	if r.Verdict == canary.Pass {
 		for _, h := range win.Canary {
 			g.w.passed[h.Name] = true
 		}
 	}
-	return canary.Ruling{Verdict: g.say, Reason: "looked at " + fmt.Sprint(len(win.Canary)), Evidence: evidence}, nil
+	return r, nil
+}
+
+func (g *gate) rule(win canary.Window, e seen) canary.Ruling {
+	if g.tell != nil {
+		if r, ok := g.tell(win, e); ok {
+			return r
+		}
+	}
+	is := func(h canary.Host) bool { return h.Name == g.suspect }
+	if g.suspect != "" && (slices.ContainsFunc(win.Canary, is) || slices.ContainsFunc(win.Earlier, is)) {
+		return canary.Ruling{Verdict: canary.Suspect, Suspects: []string{g.suspect}, Reason: "it fails by itself"}
+	}
+	if e.Looks <= g.looks {
+		return canary.Ruling{Reason: "too little traffic", Cause: g.cause}
+	}
+	return canary.Ruling{Verdict: g.say, Cause: g.cause, Reason: "looked at " + fmt.Sprint(len(win.Canary))}
 }
 
 // plan is a deploy of B over the whole world: test servers, a canary group and production, as far as they are there.

@@ -19,6 +19,8 @@ type Outline struct {
 	Host    string  `json:"host,omitempty"` // the deploy host
 	Back    bool    `json:"back,omitempty"` // a rollback to an older release
 	Phases  []Group `json:"phases"`
+	// Watch is how long after its end the deploy is to be watched; 0: not at all.
+	Watch time.Duration `json:"watch,omitempty"`
 }
 
 // Group is one phase of an Outline.
@@ -39,9 +41,13 @@ type Deploy struct {
 	To      string
 	How     string // one of the words of an End, or empty: it runs, or died
 	Text    string // of the last End
-	Failed  bool   // a gate failed To
+	Failed  bool   // a gate failed To, in the deploy or in the watch after it
 	Changed bool   // an activation was intended
 	Err     error  // why the journal could not be read to its end
+
+	Watched    Watching  // the watch after the end
+	WatchUntil time.Time // when it is to end, or was; zero with WatchNone
+	WatchText  string    // of its last record
 }
 
 // Unfinished reports whether the deploy died or left targets behind that `resume` shall bring back to one release.
@@ -75,9 +81,15 @@ func (d *Deploy) take(r Record) {
 		d.Changed = true
 	case r.Kind == End:
 		d.How, d.Text, d.Ended = r.Verdict, r.Text, r.At
+		if d.How == Deployed && d.Changed && d.Outline.Watch > 0 {
+			d.Watched, d.WatchUntil = WatchOpen, r.At.Add(d.Outline.Watch)
+		}
+	case r.Kind == Watched:
+		d.watch(r)
 	}
-	if r.Kind != End && d.How != "" && r.Kind != Note { // taken up again
+	if r.Kind != End && d.How != "" && !r.Kind.Idle() { // taken up again
 		d.How, d.Text, d.Ended = "", "", time.Time{}
+		d.Watched, d.WatchUntil, d.WatchText = WatchNone, time.Time{}, ""
 	}
 }
 

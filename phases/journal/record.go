@@ -21,7 +21,13 @@ const (
 	Undone Kind = "undone" // the act was taken back: the target serves From again, proven
 	Note   Kind = "note"   // something a person should see; changes nothing
 	End    Kind = "end"    // how the deploy ended (Verdict is one of the Ended words)
+	// Watched is a look after the end: a gate's ruling (Data, with a Sighting), or how the watch ended (WatchOver, …).
+	// Like a Note it changes nothing, and leaves the deploy ended as it was.
+	Watched Kind = "watch"
 )
+
+// Idle reports whether records of this kind change nothing: a deploy that has ended is not taken up by them.
+func (k Kind) Idle() bool { return k == Note || k == Watched }
 
 // The acts. Phase and Confirm concern a phase and have no target.
 const (
@@ -37,6 +43,7 @@ const (
 	Confirm   = "confirm"
 	Prune     = "prune"
 	Rollback  = "rollback"
+	Isolate   = "isolate" // Target serves badly by itself (Text): it leaves the pool and keeps its release
 )
 
 // How a deploy ends.

@@ -20,7 +20,8 @@ type Way struct {
 // Undo returns what of a deploy is to be taken back, newest first: every target whose activation was intended and not
 // seen to be back on From. An intent without an outcome counts as done, and so does a failure that does not say Returned:
 // the act may have happened. A target that was activated more than once is in the list once, by its newest intent, with
-// the From of its first.
+// the From of its first. One that was isolated is taken back like the others, in its place in the order: it is not in the
+// pool, where it was before.
 func Undo(records iter.Seq[Record]) []Way {
 	var ways []Way
 	drop := func(target string) (first Way, ok bool) {
@@ -33,7 +34,10 @@ func Undo(records iter.Seq[Record]) []Way {
 		return first, true
 	}
 	for r := range records {
+		isIn := func(w Way) bool { return w.Target == r.Target }
 		switch {
+		case r.Kind == Intent && r.Act == Isolate && !slices.ContainsFunc(ways, isIn):
+			ways = append(ways, Way{Target: r.Target, Phase: r.Phase, From: r.From, To: r.To, Token: r.Token})
 		case r.Kind == Intent && r.Act == Activate:
 			way := Way{Target: r.Target, Phase: r.Phase, From: r.From, To: r.To, Token: r.Token}
 			if first, ok := drop(r.Target); ok {

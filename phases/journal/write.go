@@ -34,6 +34,7 @@ type Writer struct {
 	path   string
 	deploy string
 	torn   int64
+	ended  bool // when it was opened the last record but those that are Idle was an End
 
 	mu     sync.Mutex // guards what follows
 	file   *os.File
@@ -111,13 +112,14 @@ func (w *Writer) takeUp() error {
 	}
 	s := newScanner(w.file)
 	for {
-		_, err := s.next()
+		r, err := s.next()
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
 			return err
 		}
+		w.ended = r.Kind == End || w.ended && r.Kind.Idle()
 	}
 	if s.deploy != "" && s.deploy != w.deploy {
 		return fmt.Errorf("its records are of deploy %q", s.deploy)
