@@ -1,0 +1,281 @@
+package canary
+
+import (
+	"time"
+)
+
+// Book is the whole evidence of one deploy, of a size that does not grow with time or traffic: a few sums a metric, two
+// totals for each of a bounded number of hosts. It has no clock and reads nothing, so that a simulation drives the code that
+// judges deploys. Its JSON form is exact: another process goes on with it and rules alike. The zero Book is empty, and holds.
+type Book struct {
+	// Next is the end of the last tick: where the next one may begin.
+	Next        time.Time    `json:"next,omitzero"`
+	Opened      time.Time    `json:"opened,omitzero"` // when the last batch was proven
+	Batches     int          `json:"batches,omitempty"`
+	Activations []activation `json:"activations,omitempty"` // the last of them
+	Closed      int          `json:"closed,omitempty"`      // ticks since Opened
+	Sample      int64        `json:"sample,omitempty"`      // requests of the last batch's hosts since Opened
+
+	Wealth  []float64  `json:"wealth,omitempty"` // E+ by alternative
+	Hosts   []hostBook `json:"hosts,omitempty"`
+	Refuted refutation `json:"refuted,omitzero"`
+	Canary  total      `json:"canary,omitzero"`  // in ticks with a control arm
+	Control total      `json:"control,omitzero"` // in the same ticks
+	Lone    total      `json:"lone,omitzero"`    // the canary in ticks without
+	Batch   total      `json:"batch,omitzero"`   // the canary since the batch opened
+	Against total      `json:"against,omitzero"` // the control since
+	Hard    *hardStop  `json:"hard,omitempty"`
+
+	Past    total      `json:"past,omitzero"` // the control before the deploy
+	Phi     Dispersion `json:"phi,omitzero"`
+	Largest float64    `json:"largest,omitempty"` // phi, the largest seen on this fleet; 0: none
+	Red     drift      `json:"red,omitzero"`      // the control against its past
+	Rise    drift      `json:"rise,omitzero"`     // the canary without control, against the frozen rate
+
+	CanaryHosts  int     `json:"canary_hosts,omitempty"` // in the last tick
+	ControlHosts int     `json:"control_hosts,omitempty"`
+	Fleet        int     `json:"fleet,omitempty"` // all hosts, read or not; 0: those that are read
+	Off          int     `json:"off,omitempty"`   // ticks in a row with too small a share
+	Theta        float64 `json:"theta,omitempty"` // the share in the last tick
+	Expected     float64 `json:"expected,omitempty"`
+
+	Kinds  []printBook `json:"kinds,omitempty"`
+	More   int         `json:"more,omitempty"` // kinds that found no place
+	Known  hashes      `json:"known,omitempty"`
+	Forgot bool        `json:"forgot,omitempty"` // Known is full
+
+	Signals []signalBook `json:"signals,omitempty"`
+}
+
+// total counts requests and what is counted among them.
+type total struct {
+	N     int64 `json:"n"`
+	X     int64 `json:"x"`
+	Hosts int64 `json:"hosts,omitempty"` // hosts x ticks
+}
+
+func (t *total) more(n, x int64) { t.N, t.X = t.N+n, t.X+x }
+func (t *total) less(n, x int64) { t.N, t.X = max(0, t.N-n), max(0, t.X-x) }
+
+func (t total) rate() float64 {
+	if t.N <= 0 {
+		return 0
+	}
+	return float64(t.X) / float64(t.N)
+}
+
+// hardStop is a tick in which at least half of the canaries' requests failed.
+type hardStop struct {
+	At time.Time `json:"at"`
+	N  int64     `json:"n"`
+	X  int64     `json:"x"`
+}
+
+const (
+	hardFailing = 20
+	hardShare   = 0.5
+	offTicks    = 3
+)
+
+// Open says that a batch was proven at that time: dwell and sample count anew, the refutation of harm carries over, and the
+// test of harm gets a new start of weight 1/j^2 for the j-th batch.
+func (b *Book) Open(at time.Time) { b.OpenFrom(at, at) }
+
+// OpenFrom is Open for a batch whose first runtime began at from.
+func (b *Book) OpenFrom(from, at time.Time) {
+	if from.After(at) {
+		from = at
+	}
+	b.Batches++
+	b.Opened, b.Closed, b.Sample = at, 0, 0
+	b.Batch, b.Against = total{}, total{}
+	b.Activations = append(b.Activations, activation{from, at})
+	if len(b.Activations) > maxActivations {
+		b.Activations = b.Activations[len(b.Activations)-maxActivations:]
+	}
+	if b.Wealth == nil {
+		b.Wealth = make([]float64, len(harms.r1))
+	}
+	w := 1 / float64(b.Batches) / float64(b.Batches)
+	inject(b.Wealth, w)
+	for i := range b.Hosts {
+		inject(b.Hosts[i].Wealth, w)
+	}
+	for i := range b.Signals {
+		inject(b.Signals[i].Wealth, w)
+	}
+	b.Off = 0
+}
+
+// Learn takes a tick of the control hosts from before the deploy: how failures cluster, and what is usual.
+func (b *Book) Learn(cells []Cell) {
+	n, x := sum(cells)
+	b.Past.more(n, x)
+	b.Past.Hosts += int64(len(cells))
+	b.Phi.Add(cells)
+	b.signals(cells)
+	for i := range b.Signals {
+		b.Signals[i].learn(cells)
+	}
+}
+
+// Add takes the next closed tick. A tick at or before one that was added is none and is left out.
+func (b *Book) Add(r Rule, c Counts) {
+	if c.At.Before(b.Next) {
+		return
+	}
+	r = r.Full()
+	if b.Batches == 0 {
+		b.Open(c.At)
+	}
+	if b.Batches > 1 && b.Closed == 0 {
+		b.Refuted.open(&r)
+	}
+	b.Next = c.At.Add(r.Tick)
+	b.CanaryHosts, b.ControlHosts = len(c.Canary), len(c.Control)
+	nc, x := sum(c.Canary)
+	nb, y := sum(c.Control)
+	phi := b.Phi.phi(&r, b.Largest) // of what was before: the wealth stays a fair bet
+	if x > 0 {
+		b.track(c.Canary, nc)
+	}
+	if len(c.Control) > 0 {
+		b.both(&r, &c, nc, x, nb, y, phi)
+	} else {
+		b.alone(&r, &c, nc, x, phi)
+	}
+	b.share(&r, &c, nc, nb)
+	b.hard(&r, &c, nc, x, nb, y)
+	b.Batch.more(nc, x)
+	b.Against.more(nb, y)
+	if !c.At.Before(b.Opened) {
+		b.Closed++
+		for i := range c.Canary {
+			if n, _ := c.Canary[i].counts(); !c.Canary[i].Earlier {
+				b.Sample += n
+			}
+		}
+	}
+	b.signals(c.Canary)
+	b.signals(c.Control)
+	for i := range b.Signals {
+		b.Signals[i].add(&r, &c, nc, nb)
+	}
+}
+
+// both takes a tick with both arms.
+func (b *Book) both(r *Rule, c *Counts, nc, x, nb, y int64, phi float64) {
+	b.Canary.more(nc, x)
+	b.Control.more(nb, y)
+	theta := 0.0
+	if nc+nb > 0 {
+		theta = float64(nc) / float64(nc+nb)
+	}
+	if x+y > 0 {
+		harms.step(b.Wealth, x, x+y, theta, phi)
+		b.leaveOut(c.Canary, nc, x, nb, y, phi)
+	} else {
+		b.hostTotals(c.Canary)
+	}
+	b.Refuted.add(r, x, nc, x+y, theta, phi)
+	if b.Past.N > 0 {
+		b.Red.add(c.At, y, float64(nb)*max(b.Past.rate(), r.cleanRate()), maxUnharmed, r.HarmRatio, phi)
+	}
+	b.Rise = drift{}
+	if len(c.Control) > 1 {
+		b.Phi.Add(c.Control)
+	}
+}
+
+// alone takes a tick without control hosts: at 100 %, and in the watch.
+func (b *Book) alone(r *Rule, c *Counts, nc, x int64, phi float64) {
+	b.Lone.more(nc, x)
+	b.hostTotals(c.Canary)
+	rate := b.frozen(r)
+	b.Refuted.addAlone(r, x, nc, rate, phi)
+	if rate <= 0 {
+		return
+	}
+	if b.Red.G > 0 { // what had begun on the control goes on here, with its onset
+		b.Rise, b.Red = b.Red, drift{}
+	}
+	if b.Rise.G <= 0 {
+		for j := range b.Hosts {
+			b.Hosts[j].Alone = 0
+		}
+	}
+	b.Rise.add(c.At, x, float64(nc)*rate, maxUnharmed, r.HarmRatio, phi)
+	for j := range b.Hosts {
+		if cell := b.Hosts[j].cell(c.Canary); cell != nil {
+			_, hx := cell.counts()
+			b.Hosts[j].Alone += hx
+		}
+	}
+}
+
+// hostTotals takes a tick that says nothing of the ratio.
+func (b *Book) hostTotals(cells []Cell) {
+	for j := range b.Hosts {
+		if c := b.Hosts[j].cell(cells); c != nil {
+			n, x := c.counts()
+			b.Hosts[j].N += n
+			b.Hosts[j].X += x
+		}
+	}
+}
+
+// frozen is the rate of failing that the old release had: of the control during this deploy, or with its past when that was
+// little; 0 is not known. A rate too low to be harm is not told from a lower one.
+func (b *Book) frozen(r *Rule) float64 {
+	t := b.Control
+	if t.N < 10*r.MinRequests {
+		t.more(b.Past.N, b.Past.X)
+	}
+	if t.N <= 0 {
+		return 0
+	}
+	return max(t.rate(), r.cleanRate())
+}
+
+// share compares the canary's share of the requests with what its hosts should get.
+func (b *Book) share(r *Rule, c *Counts, nc, nb int64) {
+	b.Theta, b.Expected = 1, 1
+	if len(c.Control) == 0 {
+		b.Off = 0
+		return
+	}
+	w := r.Share * float64(len(c.Canary))
+	b.Expected = w / (w + float64(len(c.Control)))
+	if nc+nb == 0 {
+		b.Theta = 0
+		return
+	}
+	b.Theta = float64(nc) / float64(nc+nb)
+	switch {
+	case b.Theta >= b.Expected/2:
+		b.Off = 0
+	case !c.At.Before(b.Opened):
+		b.Off++
+	}
+}
+
+// hard notes the first tick in which at least 20 distinct requests and half of all fail on the canary, and not on the
+// control. With enough hosts to tell, the same must be so without the worst of them; without a control it must be
+// close to an activation.
+func (b *Book) hard(r *Rule, c *Counts, nc, x, nb, y int64) {
+	half := func(x, n int64) bool { return float64(x) >= hardShare*float64(n) }
+	if b.Hard != nil || x < hardFailing || !half(x, nc) || nb > 0 && half(y, nb) {
+		return
+	}
+	if len(c.Control) == 0 && !b.near(r, c.At) {
+		return
+	}
+	if len(c.Canary) >= suspectHosts {
+		for i := range c.Canary {
+			if n, hx := c.Canary[i].counts(); x-hx == 0 || !half(x-hx, nc-n) {
+				return
+			}
+		}
+	}
+	b.Hard = &hardStop{c.At, nc, x}
+}

@@ -1,0 +1,68 @@
+package canary
+
+import "math"
+
+// Dispersion measures how much failures cluster: Pearson's chi-squared of the control hosts x ticks table with the tick
+// totals as margins, E_hk = X_k n_hk / N_k, over its degrees of freedom. Given a tick's total, independent failures fall on
+// hosts in proportion to their requests, and each tick's sum has the mean H-1 however few they are; a burst of b
+// failures on one host multiplies it by b. What all hosts share is in the margins and stays out.
+type Dispersion struct {
+	Chi2  float64 `json:"chi2"`
+	DF    int     `json:"df"`
+	Ticks int     `json:"ticks"` // all that were looked at, with failures or without
+}
+
+// minTicks of history are needed for an estimate.
+const minTicks = 60
+
+// Add takes one tick of the control hosts.
+func (d *Dispersion) Add(cells []Cell) {
+	n, x := sum(cells)
+	d.Ticks++
+	if n <= 0 || x <= 0 {
+		return
+	}
+	var chi2 float64
+	df := -1
+	for i := range cells {
+		cn, cx := cells[i].counts()
+		if cn == 0 {
+			continue
+		}
+		e := float64(x) * float64(cn) / float64(n)
+		chi2 += (float64(cx) - e) * (float64(cx) - e) / e
+		df++
+	}
+	if df < 1 {
+		return
+	}
+	d.Chi2 = min(d.Chi2+chi2, math.MaxFloat64/4)
+	d.DF += df
+}
+
+// Phi is what evidence is divided by, from 1 to r.PhiMax. With fewer than 60 ticks, or none that compares hosts, it is largest,
+// the largest seen on this fleet, or r.PhiUnknown when that is not known (0).
+func (d Dispersion) Phi(r Rule, largest float64) float64 {
+	def(&r.PhiMax, 20)
+	def(&r.PhiUnknown, 3)
+	return d.phi(&r, largest)
+}
+
+func (d *Dispersion) phi(r *Rule, largest float64) float64 {
+	phi, ok := d.estimate()
+	if !ok {
+		phi = largest
+		if largest < 1 {
+			phi = r.PhiUnknown
+		}
+	}
+	return min(r.PhiMax, max(1, phi))
+}
+
+// estimate is the raw chi2/df, if there is history enough for one.
+func (d *Dispersion) estimate() (float64, bool) {
+	if d.Ticks < minTicks || d.DF < 1 {
+		return 0, false
+	}
+	return d.Chi2 / float64(d.DF), true
+}

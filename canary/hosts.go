@@ -1,0 +1,147 @@
+package canary
+
+import "math"
+
+// maxHosts are told apart: those with failures, as many as fail most.
+const maxHosts = 32
+
+// hostBook is one canary host with failures: its totals, and the e-process of all the others.
+type hostBook struct {
+	Host   string    `json:"host"`
+	N      int64     `json:"n"`
+	X      int64     `json:"x"`
+	Wealth []float64 `json:"wealth"`      // leaves the host out
+	Alone  int64     `json:"a,omitempty"` // failing since the onset of a rise without control
+	at     int       // where its cell was in the last tick: most ticks have it there again
+}
+
+// track finds or makes the entry of each host that fails in this tick. It begins with the wealth of all before its first
+// failure, which is no more than what the others alone have.
+func (b *Book) track(cells []Cell, nc int64) {
+	for i := range cells {
+		n, x := cells[i].counts()
+		if x == 0 || b.host(cells, i) >= 0 {
+			continue
+		}
+		h := hostBook{Host: cells[i].Host, at: i, Wealth: append([]float64(nil), b.Wealth...)}
+		if nc > 0 { // what it served before is not known any more; its share of this tick says about how much
+			h.N = int64(float64(n) / float64(nc) * float64(b.Canary.N))
+		}
+		if len(b.Hosts) < maxHosts {
+			b.Hosts = append(b.Hosts, h)
+			continue
+		}
+		least := 0
+		for j := range b.Hosts {
+			if b.Hosts[j].X < b.Hosts[least].X {
+				least = j
+			}
+		}
+		if b.Hosts[least].X <= x {
+			b.Hosts[least] = h
+		}
+	}
+}
+
+// host is where the host of cells[i] is in the book; -1: nowhere.
+func (b *Book) host(cells []Cell, i int) int {
+	for j := range b.Hosts {
+		if b.Hosts[j].at == i && b.Hosts[j].Host == cells[i].Host {
+			return j
+		}
+	}
+	for j := range b.Hosts {
+		if b.Hosts[j].Host == cells[i].Host {
+			b.Hosts[j].at = i
+			return j
+		}
+	}
+	return -1
+}
+
+// cell finds the host's cell in this tick.
+func (h *hostBook) cell(cells []Cell) *Cell {
+	if h.at < len(cells) && cells[h.at].Host == h.Host {
+		return &cells[h.at]
+	}
+	for i := range cells {
+		if cells[i].Host == h.Host {
+			h.at = i
+			return &cells[i]
+		}
+	}
+	return nil
+}
+
+// leaveOut takes one tick of both arms for the e-processes that leave one host out each: nc, x on the canary, nb, y on the
+// control.
+func (b *Book) leaveOut(cells []Cell, nc, x, nb, y int64, phi float64) {
+	for j := range b.Hosts {
+		h := &b.Hosts[j]
+		var hn, hx int64
+		if c := h.cell(cells); c != nil {
+			hn, hx = c.counts()
+		}
+		if n := nc - hn + nb; n > 0 {
+			harms.step(h.Wealth, x-hx, x-hx+y, float64(nc-hn)/float64(n), phi)
+		}
+		h.N += hn
+		h.X += hx
+	}
+}
+
+// worst is the host without which the least evidence is left, and how many hosts leave less than at.
+func (b *Book) worst(at float64) (h *hostBook, below int) {
+	for j := range b.Hosts {
+		e := mean(b.Hosts[j].Wealth)
+		if e < at {
+			below++
+		}
+		if h == nil || e < mean(h.Wealth) || e == mean(h.Wealth) && b.Hosts[j].Host < h.Host {
+			h = &b.Hosts[j]
+		}
+	}
+	return h, below
+}
+
+// apart is the e-value of a host against the other canary hosts, from its totals: x of xs failing on n of ns requests. It is
+// the binomial mixture of mixture.step with the null r = 1.
+func apart(x, n, xs, ns int64, phi float64) float64 {
+	if xs <= 0 || n <= 0 || n >= ns {
+		return 0
+	}
+	share := float64(n) / float64(ns)
+	var s float64
+	for _, r1 := range harms.r1 {
+		s += min(maxWealth, math.Exp((float64(x)*math.Log(r1)-float64(xs)*math.Log(1-share+share*r1))/phi))
+	}
+	return s / float64(len(harms.r1))
+}
+
+// Drop forgets what a host brought: it was suspected and taken out. What it did to the e-processes of the others is divided
+// out, which is exact for one start and the same share in every tick, and near it else.
+func (b *Book) Drop(host string) {
+	for j := range b.Hosts {
+		h := b.Hosts[j]
+		if h.Host != host {
+			continue
+		}
+		b.Hosts = append(b.Hosts[:j], b.Hosts[j+1:]...)
+		for k := range b.Hosts {
+			for i := range h.Wealth {
+				if w := b.Hosts[k].Wealth[i] * (h.Wealth[i] / b.Wealth[i]); w >= 0 { // not NaN: it was zero
+					b.Hosts[k].Wealth[i] = min(maxWealth, w)
+				}
+			}
+		}
+		b.Wealth = h.Wealth
+		b.Canary.less(h.N, h.X)
+		b.Batch.less(min(h.N, b.Batch.N), min(h.X, b.Batch.X))
+		b.Rise = drift{}
+		b.Hard = nil
+		break
+	}
+	for i := range b.Signals {
+		b.Signals[i].drop(host)
+	}
+}

@@ -1,0 +1,52 @@
+package canary
+
+import "math"
+
+// refutation is the evidence against harm, as logarithms of likelihood ratios. Harm means to fail at least HarmRatio times as
+// often as the control, and in at least HarmRate of the requests; a Pass refutes either one.
+//
+// Both are e-processes under harm, so each crosses ln PassAt with probability at most 1/PassAt when there is harm
+// (Ville's inequality).
+type refutation struct {
+	Ratio float64 `json:"ratio"` // L-: against r >= HarmRatio
+	Rate  float64 `json:"rate"`  // L0: against a rate >= HarmRate
+}
+
+// maxLog bounds both from below and above: a bad quarter of an hour is not remembered for ever, and JSON knows no infinity.
+const maxLog = 1e6
+
+// add takes a tick with both arms: x of nc failing on the canary, m on both arms, theta the canary's share.
+//
+//	L-: x ln(1/r_h) + m ln(1 - theta + theta r_h)       r = 1 against r = r_h, binomial given m
+//	L0: x ln(l1/delta) + n_c (delta - l1)               rate l1 = delta/10 against delta, Poisson
+func (f *refutation) add(r *Rule, x, nc, m int64, theta, phi float64) {
+	if m > 0 && theta > 0 && theta < 1 {
+		f.Ratio = bound(f.Ratio + (float64(m)*math.Log(1-theta+theta*r.HarmRatio)-float64(x)*math.Log(r.HarmRatio))/phi)
+	}
+	f.addRate(r, x, nc, phi)
+}
+
+// addAlone takes a tick without a control arm, whose rate was frozen before; 0: not known.
+//
+//	L-: x ln(1/r_h) + n_c rate (r_h - 1)                r = 1 against r = r_h, Poisson
+func (f *refutation) addAlone(r *Rule, x, nc int64, rate, phi float64) {
+	if rate > 0 {
+		f.Ratio = bound(f.Ratio + (float64(nc)*rate*(r.HarmRatio-1)-float64(x)*math.Log(r.HarmRatio))/phi)
+	}
+	f.addRate(r, x, nc, phi)
+}
+
+func (f *refutation) addRate(r *Rule, x, nc int64, phi float64) {
+	f.Rate = bound(f.Rate + (float64(nc)*(r.HarmRate-r.cleanRate())-float64(x)*math.Log(r.HarmRate/r.cleanRate()))/phi)
+}
+
+// open begins a batch: harm that was refuted stays refuted, but there is no credit beyond that. One failing request of the
+// new batch more than the control's rate explains asks for evidence anew.
+func (f *refutation) open(r *Rule) {
+	f.Ratio = min(f.Ratio, math.Log(r.PassAt))
+	f.Rate = min(f.Rate, math.Log(r.PassAt))
+}
+
+func (f *refutation) done(r *Rule) bool { return max(f.Ratio, f.Rate) >= math.Log(r.PassAt) }
+
+func bound(l float64) float64 { return max(-maxLog, min(l, maxLog)) }
