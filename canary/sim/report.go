@@ -1,0 +1,141 @@
+package sim
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"scap/canary"
+)
+
+// Report is what a Backtest found. It marshals to JSON and prints in at most 100 columns.
+type Report struct {
+	From        time.Time       `json:"from"`
+	To          time.Time       `json:"to"`
+	Hosts       int             `json:"hosts"`
+	Windows     int             `json:"windows"`
+	Gaps        int             `json:"gaps"`     // of the record, longer than telemetry may lag
+	Canaries    int             `json:"canaries"` // in each trial
+	Splits      int             `json:"splits"`   // trials a window
+	MaxWait     time.Duration   `json:"maxWait"`
+	Ratio       float64         `json:"ratio"` // of the harm put on
+	PerSecond   float64         `json:"perSecond"`
+	BaseRate    float64         `json:"baseRate"`
+	Settings    []SettingReport `json:"settings"`
+	LargestPhi  []HourPhi       `json:"largestPhi"`
+	PhiOverall  float64         `json:"phiOverall"` // the largest of all
+	FixedCounts FixedReport     `json:"fixedCounts"`
+}
+
+// SettingReport is how the trials of one setting ended.
+type SettingReport struct {
+	Setting
+	Trials       int                      `json:"trials"`
+	FalseAlarms  Interval                 `json:"falseAlarms"` // Fail, though every release was good
+	Suspects     Interval                 `json:"suspects"`    // one host blamed
+	Pass         float64                  `json:"pass"`
+	PassAfter    Times                    `json:"passAfter"`
+	Inconclusive float64                  `json:"inconclusive"`
+	Causes       map[canary.Cause]float64 `json:"causes,omitempty"` // of what was inconclusive, as shares of all trials
+	Caught       float64                  `json:"caught"`           // of the trials with harm put on
+	CaughtAfter  Times                    `json:"caughtAfter"`
+	Missed       float64                  `json:"missed"` // passed with harm put on
+}
+
+// HourPhi is the largest overdispersion that was found in one hour of the day, UTC.
+type HourPhi struct {
+	Hour int     `json:"hour"`
+	Phi  float64 `json:"phi"`
+}
+
+// FixedReport is the same record by a fixed count of failures in 20 s, scap 4.283's rule.
+type FixedReport struct {
+	FalseAlarms Interval `json:"falseAlarms"` // of its default, 10
+	// Suggested is the threshold by mean and three deviations of all windows, and SuggestedSurvivors by those that had
+	// a failure, which is what analyze-logstash sees; with the share of windows that each would have failed.
+	Suggested               int     `json:"suggested"`
+	SuggestedAlarms         float64 `json:"suggestedAlarms"`
+	SuggestedSurvivors      int     `json:"suggestedSurvivors"`
+	SuggestedSurvivorAlarms float64 `json:"suggestedSurvivorAlarms"`
+	Empty                   float64 `json:"empty"` // share of windows without a failure
+}
+
+// report sums up.
+func (p *replay) report() Report {
+	r := Report{
+		From: p.first, To: p.at.Add(p.tick), Hosts: len(p.hosts), Windows: p.windows, Gaps: p.gaps,
+		Canaries: p.o.Canaries, Splits: p.o.Splits, MaxWait: p.o.MaxWait, Ratio: p.o.Ratio,
+		PerSecond: float64(p.sum.n) / max(1, p.at.Add(p.tick).Sub(p.first).Seconds()), BaseRate: rate(p.sum),
+	}
+	for i := range p.tallies {
+		y := &p.tallies[i]
+		all := float64(max(1, y.trials))
+		s := SettingReport{
+			Setting: p.o.Settings[i], Trials: y.trials,
+			FalseAlarms: y.fails.interval(), Suspects: y.suspects.interval(),
+			Pass: float64(y.verdicts[canary.Pass]) / all, PassAfter: atTick(y.passAt, p.tick),
+			Inconclusive: float64(y.verdicts[canary.Hold]) / all,
+			Caught:       float64(y.caught) / float64(max(1, y.harmed)), CaughtAfter: atTick(y.caughtAt, p.tick),
+			Missed: float64(y.missed) / float64(max(1, y.harmed)),
+		}
+		for cause, n := range y.causes {
+			if s.Causes == nil {
+				s.Causes = map[canary.Cause]float64{}
+			}
+			s.Causes[or(cause, canary.Gathering)] += float64(n) / all
+		}
+		r.Settings = append(r.Settings, s)
+	}
+	for hour, phi := range p.phis {
+		if phi > 0 {
+			r.LargestPhi = append(r.LargestPhi, HourPhi{Hour: hour, Phi: phi})
+			r.PhiOverall = max(r.PhiOverall, phi)
+		}
+	}
+	all, survivors := p.scap.suggest(true), p.scap.suggest(false)
+	r.FixedCounts = FixedReport{
+		FalseAlarms: p.scap.alarms.interval(), Empty: 1 - p.scap.over(1),
+		Suggested: all, SuggestedAlarms: p.scap.over(all),
+		SuggestedSurvivors: survivors, SuggestedSurvivorAlarms: p.scap.over(survivors),
+	}
+	return r
+}
+
+// String is the report for people.
+func (r Report) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s to %s: %d hosts, %.0f requests/s, %.3g of them failing, %d holes\n",
+		r.From.UTC().Format("2006-01-02 15:04"), r.To.UTC().Format("2006-01-02 15:04"), r.Hosts, r.PerSecond, r.BaseRate, r.Gaps)
+	fmt.Fprintf(&b, "%d windows of %v, each with %d random splits: %d hosts play canary with the release all others run\n\n", r.Windows, r.MaxWait, r.Splits, r.Canaries)
+	fmt.Fprintf(&b, "%-16s %23s %8s  %-16s %-9s  %s\n", "setting", "false alarms (95 %)", "one host", "pass, after s", "no", fmt.Sprintf("%g times as bad: caught, after s", r.Ratio))
+	fmt.Fprintf(&b, "%-16s %23s %8s  %-16s %-9s\n", "", "", "", "(median-95 %)", "verdict")
+	for _, s := range r.Settings {
+		fmt.Fprintf(&b, "%-16s %23s %8s  %5s %-10s %-9s  %5s %s\n", clip(s.Name, 16), s.FalseAlarms, percent(s.Suspects.Share),
+			percent(s.Pass), s.PassAfter, percent(s.Inconclusive), percent(s.Caught), s.CaughtAfter)
+	}
+	b.WriteString("\n")
+	if len(r.Settings) > 0 && len(r.Settings[0].Causes) > 0 {
+		b.WriteString("no verdict as configured, because of:")
+		for _, c := range sortedCauses(r.Settings[0].Causes) {
+			fmt.Fprintf(&b, " %s %s", c, percent(r.Settings[0].Causes[c]))
+		}
+		b.WriteString("\n")
+	}
+	b.WriteString("largest phi by hour (UTC):")
+	for i, h := range r.LargestPhi {
+		if i%10 == 0 && i > 0 {
+			fmt.Fprintf(&b, "\n%26s", "")
+		}
+		fmt.Fprintf(&b, " %02d:%.1f", h.Hour, h.Phi)
+	}
+	f := r.FixedCounts
+	fmt.Fprintf(&b, "\nfor comparison, a count of 10 failing in 20 s: false alarms %s; %s of the windows have none\n", f.FalseAlarms, percent(f.Empty))
+	fmt.Fprintf(&b, "mean + 3 deviations: %d over all windows (false alarms %s), %d over those with a failure (%s)\n",
+		f.Suggested, percent(f.SuggestedAlarms), f.SuggestedSurvivors, percent(f.SuggestedSurvivorAlarms))
+	return b.String()
+}
+
+// String is the share and its bounds, at most 21 characters.
+func (i Interval) String() string {
+	return fmt.Sprintf("%s (%s to %s)", percent(i.Share), percent(i.Low), percent(i.High))
+}
