@@ -11,7 +11,7 @@ func TestWhatJudges(t *testing.T) {
 	file := func(gate, top string) string {
 		return "groups: {all: {hosts: [a], " + fpm + "}}\nphases: [{name: all, groups: [all], gate: {" + gate + "}}]\n" + top
 	}
-	const p = `p: {kind: prometheus, url: "https://p:9090", requests: r, failing: f}`
+	const p = `p: {kind: prometheus, url: "https://p:9090", requests: r, failing: f, release_label: v}`
 	for name, c := range map[string]struct{ gate, top, want string }{
 		"a threshold": {
 			"error_threshold: 10", "", "f:2:44: phases[0].gate.error_threshold: gates have no threshold any more: a count of errors says nothing without " +
@@ -50,7 +50,10 @@ func TestWhatJudges(t *testing.T) {
 		"a query in the URL":    {"sources: [p]", `sources: {p: {kind: prometheus, url: "https://p:9090/?a", failing: f, requests: r}}`, "want nothing behind the path"},
 		"another scheme":        {"sources: [p]", `sources: {p: {kind: prometheus, url: "file:///etc", failing: f, requests: r}}`, "is not http://host:port"},
 		"an index with a path":  {"sources: [p]", `sources: {p: {kind: opensearch, url: "https://p", index: "a/../_all", failing: f}}`, "sources.p.index: \"a/../_all\" is no index"},
-		"no time":               {"sources: [p]", `sources: {p: {kind: opensearch, url: "https://p", index: a, failing: f, fields: {time: none}}}`, "sources.p.fields: time and host cannot be none"},
+		"no time":               {"sources: [p]", `sources: {p: {kind: opensearch, url: "https://p", index: a, failing: f, fields: {time: 1}}}`, "sources.p.fields.time: want a text"},
+		"nobody's runtime":      {"sources: [p]", `sources: {p: {kind: prometheus, url: "https://p", requests: r, failing: f}}`, "f:3:11: sources.p has neither release_label nor nonce"},
+		"half a second":         {"sources: [p]", "sources: {" + strings.Replace(p, "}", ", step: 1500ms}", 1) + "}\n", "sources.p.step: want whole seconds"},
+		"two labels in one":     {"sources: [p]", "sources: {" + strings.Replace(p, "v}", "instance}", 1) + "}\n", "sources.p.release_label: instance is the host's label"},
 		"a field with a quote":  {"sources: [p]", `sources: {p: {kind: opensearch, url: "https://p", index: a, failing: f, fields: {host: "a\"b"}}}`, "is no field name"},
 		"a control character":   {"sources: [p]", `sources: {p: {kind: prometheus, url: "https://p", requests: "a\nb", failing: f}}`, "sources.p.requests: has a control character"},
 		"an odd label":          {"sources: [p]", `sources: {p: {kind: prometheus, url: "https://p", requests: r, failing: f, host_label: "a-b"}}`, `"a-b" is no label name`},

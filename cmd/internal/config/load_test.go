@@ -122,7 +122,7 @@ balancers:
   c: {kind: command, drain: [/bin/d, "{host}"], ready: [/bin/r], state: [/usr/bin/sudo, -n, /bin/s, "{host}"], where: target, capacity: 0%}
 sources:
   p: {kind: prometheus, url: "https://p.x:9090/ops", requests: 'r{a="b"}', failing: 'f{a="b"}', release_label: rel, heartbeat: up, ca_file: /etc/ca.pem}
-  o: {kind: opensearch, url: "http://127.0.0.1:9200", index: "a-*,b", failing: "level:ERROR", fields: {release: rel, file: none}, credentials_file: /etc/o}
+  o: {kind: opensearch, url: "http://127.0.0.1:9200", index: "a-*,b", failing: "level:ERROR", fields: {release: rel, file: none, request: none}, credentials_file: /etc/o}
 signals:
   e: {from: logs, path: /w/api.php}
   l: {from: p, query: "logins_total", at_least: 2.5, red_below: 25%}

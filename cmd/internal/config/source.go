@@ -30,9 +30,10 @@ type Source struct {
 	Requests string `yaml:"requests,omitempty"` // of all requests; an OpenSearch may not know them
 	Failing  string `yaml:"failing"`            // of those that failed
 
-	// Prometheus.
+	// Prometheus. It has ReleaseLabel or Nonce: else nothing would say whose runtime is counted.
 	HostLabel    string `yaml:"host_label,omitempty"`    // the label that names the host
 	ReleaseLabel string `yaml:"release_label,omitempty"` // the label that names the release; empty: a count belongs to what its host ran then
+	Nonce        string `yaml:"nonce,omitempty"`         // selector of a series whose label nonce has what a runtime wrote when it began; empty: none
 
 	// OpenSearch.
 	Index  string  `yaml:"index,omitempty"`
@@ -40,21 +41,24 @@ type Source struct {
 
 	Host            string        `yaml:"host"`                       // what the host's label or field says, a template
 	Heartbeat       string        `yaml:"heartbeat,omitempty"`        // by which a host's watermark is read: selector or query; empty: by what it sends
-	Step            time.Duration `yaml:"step"`                       // the finest tick that it can tell
+	Step            time.Duration `yaml:"step"`                       // the finest tick that it can tell, in whole seconds
+	Settle          time.Duration `yaml:"settle"`                     // how much later than the newest of a host the others may arrive
 	CredentialsFile string        `yaml:"credentials_file,omitempty"` // on the deploy host, readable by its user alone; empty: none
 	CAFile          string        `yaml:"ca_file,omitempty"`          // PEM; empty: the system's
 	Timeout         time.Duration `yaml:"timeout"`                    // for one question
 }
 
-// Fields are the names of an OpenSearch's fields. One that is empty is not there.
+// Fields are the names of an OpenSearch's fields, of type keyword but Time. One that is empty is not there.
 type Fields struct {
 	Time    string `yaml:"time"`
 	Host    string `yaml:"host"`
 	Release string `yaml:"release" show:"none"`
 	Request string `yaml:"request" show:"none"` // the request's id
 	Class   string `yaml:"class" show:"none"`
-	Message string `yaml:"message" show:"none"`
-	File    string `yaml:"file" show:"none"` // of the top frame, with or without :line
+	Message string `yaml:"message" show:"none"` // normalised: without what differs from request to request
+	File    string `yaml:"file" show:"none"`    // of the top frame, with or without :line
+	Level   string `yaml:"level"`               // records at DEBUG do not count
+	Nonce   string `yaml:"nonce"`               // of a heartbeat: what the host's runtime wrote when it began
 }
 
 // Source returns the source with that name, or nil: also for HostLogs, which is none of these.
@@ -90,7 +94,12 @@ func (s *section) source(key *yaml.Node) Source {
 	c.Heartbeat = s.text("heartbeat", "", notEmpty, isQuery)
 	c.CredentialsFile = s.text("credentials_file", "", isPath)
 	c.CAFile = s.text("ca_file", "", isPath)
-	if c.Timeout = s.duration("timeout", 10*time.Second, 100*time.Millisecond, 5*time.Minute); c.CredentialsFile != "" && strings.HasPrefix(c.URL, "http:") && !ownURL(c.URL) {
+	limit := 10 * time.Second
+	if c.Kind == OpenSearch {
+		limit = 20 * time.Second
+	}
+	c.Timeout = s.duration("timeout", limit, 100*time.Millisecond, 5*time.Minute)
+	if c.CredentialsFile != "" && strings.HasPrefix(c.URL, "http:") && !ownURL(c.URL) {
 		s.r.wrong(s.keyNode("url"), "%s: credentials would go to %s unencrypted: use https", s.path("url"), clip(c.URL))
 	}
 	if c.Kind == Prometheus {
@@ -109,27 +118,43 @@ func (s *section) prometheus(c *Source) {
 	c.Failing = s.text("failing", "", notEmpty, isQuery)
 	c.HostLabel = s.text("host_label", "instance", isLabel)
 	c.ReleaseLabel = s.text("release_label", "", isLabel)
+	c.Nonce = s.text("nonce", "", notEmpty, isQuery)
+	if !s.has("release_label") && !s.has("nonce") {
+		s.r.wrong(s.place, "%s has neither release_label nor nonce: nothing would say whose runtime is counted, so it could never pass", s.name)
+	}
+	if c.ReleaseLabel != "" && c.ReleaseLabel == c.HostLabel {
+		s.r.wrong(s.values["release_label"], "%s: %s is the host's label", s.path("release_label"), c.HostLabel)
+	}
 	c.Host = s.text("host", "{host}", isTemplate, notEmpty, isQuery)
-	c.Step = s.duration("step", 15*time.Second, time.Second, 5*time.Minute)
+	c.times(s, 30*time.Second, 0)
 }
 
 func (s *section) opensearch(c *Source) {
 	s.missing("index", "the index or pattern to search, such as logstash-mediawiki-*")
-	s.missing("failing", "the query of records of failing requests, such as type:mediawiki AND level:(ERROR OR CRITICAL)")
 	c.Index = s.text("index", "", isIndex)
 	c.Requests = s.text("requests", "", notEmpty, isQuery)
-	c.Failing = s.text("failing", "", notEmpty, isQuery)
-	c.Host = s.text("host", "{short}", isTemplate, notEmpty, isQuery)
-	c.Step = s.duration("step", 5*time.Second, time.Second, 5*time.Minute)
+	c.Failing = s.text("failing", "type:mediawiki AND channel:(exception OR error OR fatal)", notEmpty, isQuery)
+	if c.Heartbeat == "" {
+		c.Heartbeat = "type:scap-heartbeat"
+	}
+	c.Host = s.text("host", "{host}", isTemplate, notEmpty, isQuery)
+	c.times(s, 5*time.Second, 10*time.Second)
 	sub := s.sub("fields")
 	c.Fields = &Fields{
-		Time: sub.field("time", "@timestamp"), Host: sub.field("host", "host"), Release: sub.field("release", ""), Request: sub.field("request", "reqId"),
-		Class: sub.field("class", "exception.class"), Message: sub.field("message", "message"), File: sub.field("file", "exception.file"),
+		Time: sub.text("time", "@timestamp", isField), Host: sub.text("host", "host", isField), Release: sub.field("release", ""), Request: sub.field("request", "reqId"),
+		Class: sub.field("class", ""), Message: sub.field("message", ""), File: sub.field("file", ""),
+		Level: sub.text("level", "level", isField), Nonce: sub.text("nonce", "nonce", isField),
 	}
 	sub.close()
-	if c.Fields.Time == "" || c.Fields.Host == "" {
-		s.r.wrong(sub.place, "%s: time and host cannot be none: nothing could be counted by tick and host", sub.name)
+}
+
+// times reads how fine a source is and how late.
+func (c *Source) times(s *section, step, settle time.Duration) {
+	c.Step = s.duration("step", step, time.Second, 10*time.Minute)
+	if c.Step%time.Second != 0 {
+		s.r.wrong(s.values["step"], "%s: want whole seconds", s.path("step"))
 	}
+	c.Settle = s.duration("settle", settle, 0, 10*time.Minute)
 }
 
 // field reads the name of a field, or none.
