@@ -43,18 +43,27 @@ type tally struct {
 
 // source is one log being read.
 type source struct {
-	Source
+	Log
 	parse    parser
 	follow   follower
 	nameless int64 // failing lines without a request id
 	odd      int64 // lines in a foreign form
 	good     int64
+
+	// Of a ledger.
+	newest   time.Time // of its lines
+	disorder disorder
+	lost     []span
+	losses   int
+	behind   int64
+	ended    bool // read to its end
+	err      error
 }
 
 func newCount(c Config, q Query) *count {
 	n := &count{c: c, q: q, ids: map[string]*tally{}, prints: map[string]*tally{}}
 	for _, s := range c.Sources {
-		src := &source{Source: s, parse: parserOf(s.Kind)}
+		src := &source{Log: s, parse: parserOf(s.Kind)}
 		src.follow = follower{path: s.Path, since: q.Since, when: func(line []byte) (time.Time, bool) {
 			e, _ := src.parse(line)
 			return e.at, !e.at.IsZero()
@@ -79,7 +88,7 @@ func (n *count) read(ctx context.Context, most int64) (Page, error) {
 		if ctx.Err() != nil {
 			return Page{}, context.Cause(ctx)
 		}
-		behind, err := s.follow.next(budget, func(line []byte) { n.line(s, line) })
+		_, behind, err := s.follow.next(budget, func(line []byte) { n.line(s, line) })
 		if err != nil {
 			p.Problems = append(p.Problems, fmt.Sprintf("read %s: %v", s.Path, err))
 		}
@@ -102,7 +111,7 @@ func (n *count) read(ctx context.Context, most int64) (Page, error) {
 // problems says why a source's counts cannot be trusted.
 func (s *source) problems() []string {
 	list := slices.Clone(s.follow.notes)
-	if len(s.follow.gens) == 0 && (s.Kind == Access || s.Kind == AccessJSON) {
+	if len(s.follow.gens) == 0 && s.access() {
 		list = append(list, fmt.Sprintf("%s: no such access log, so nothing says what was served", s.Path))
 	}
 	if s.odd > 0 && (s.odd >= s.good || s.odd >= 10) {
@@ -136,7 +145,7 @@ func (n *count) line(s *source, line []byte) {
 	if e.web {
 		n.lines++
 	}
-	if n.c.own(e) || n.elsewhere(e) {
+	if n.c.own(e) || elsewhere(n.q.Release, e.release) {
 		return
 	}
 	if e.served {
@@ -149,12 +158,12 @@ func (n *count) line(s *source, line []byte) {
 }
 
 // elsewhere reports whether a line names another release than the one asked for; a short form of its name will do.
-func (n *count) elsewhere(e event) bool {
+func elsewhere(asked, named string) bool {
 	const short = 12
-	if e.release == "" || n.q.Release == "" || e.release == n.q.Release {
+	if named == "" || asked == "" || named == asked {
 		return false
 	}
-	return len(e.release) < short || !strings.HasPrefix(n.q.Release, e.release)
+	return len(named) < short || !strings.HasPrefix(asked, named)
 }
 
 func (n *count) fail(s *source, e event) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -16,25 +17,44 @@ type Kind string
 
 // The kinds.
 const (
-	AccessJSON Kind = "access-json" // an access log of JSON lines: msec or time, status, uri, reqId, agent, upstream, release; other usual names will do
-	Access     Kind = "access"      // the combined format of nginx and Apache
+	AccessJSON Kind = "access-json" // an access log of JSON lines: msec or time, status, method, uri, reqId, agent, upstream, release, worker (php's); other usual names will do
+	Access     Kind = "access"      // the combined format of nginx and Apache; of Apache with %{end}t, or slow requests come late
 	MediaWiki  Kind = "mediawiki"   // JSON lines of MediaWiki, or its plain debug log
 	PHP        Kind = "php"         // php's error log or php-fpm's own
+	NginxError Kind = "nginx-error" // nginx's error log: requests that got no answer from php
 )
 
-// Source is one log file of a host.
-type Source struct {
+// Log is one log file of a host.
+type Log struct {
 	Path string `json:"path"`
 	Kind Kind   `json:"kind"`
 }
 
+// access reports whether it is a log of what was served.
+func (l Log) access() bool { return l.Kind == AccessJSON || l.Kind == Access }
+
 // Config says where a host's logs are. At least one is an access log: without it nobody knows whether anything was served.
 type Config struct {
-	Sources []Source `json:"sources"`
+	// Sources are the logs. Two access logs that know the same requests count them twice: name the one nearer to users.
+	Sources []Log `json:"sources"`
 	// Own are paths that no user asks for, like the balancers' health check: not counted. One that ends with '/' stands
 	// for all below it.
 	Own []string `json:"own,omitempty"`
+	// Roots are paths at which releases are served, like /srv/mediawiki: a file below one is named relative to it.
+	Roots []string `json:"roots,omitempty"`
+	// Heartbeat is the URL of a page of the host's own web server that is asked with each question: its line in the access log
+	// says that lines still arrive when no user comes. Any answer will do. Empty: the last line of any request must do.
+	Heartbeat string `json:"heartbeat,omitempty"`
+	// HeartbeatHost is the Host header of that question; empty: that of the URL.
+	HeartbeatHost string   `json:"heartbeat_host,omitempty"`
+	Signals       []Signal `json:"signals,omitempty"`
 }
+
+// maxLogs and maxSignals bound what one line can count for.
+const (
+	maxLogs    = 32
+	maxSignals = 32
+)
 
 // Check reports every mistake in c.
 func (c Config) Check() error {
@@ -44,9 +64,10 @@ func (c Config) Check() error {
 		switch s.Kind {
 		case AccessJSON, Access:
 			served = true
-		case MediaWiki, PHP:
+		case MediaWiki, PHP, NginxError:
 		default:
-			errs = append(errs, fmt.Errorf("log %s: unknown kind %q: want %s, %s, %s or %s", s.Path, s.Kind, AccessJSON, Access, MediaWiki, PHP))
+			errs = append(errs, fmt.Errorf("log %s: unknown kind %q: want %s, %s, %s, %s or %s",
+				s.Path, s.Kind, AccessJSON, Access, MediaWiki, PHP, NginxError))
 		}
 		if !filepath.IsAbs(s.Path) {
 			errs = append(errs, fmt.Errorf("log %q: want an absolute path", s.Path))
@@ -59,6 +80,15 @@ func (c Config) Check() error {
 	if !served {
 		errs = append(errs, errors.New("logs: no access log is named, so nothing says how many requests were served"))
 	}
+	if len(c.Sources) > maxLogs || len(c.Signals) > maxSignals {
+		errs = append(errs, fmt.Errorf("logs: %d logs and %d signals: at most %d and %d are counted", len(c.Sources), len(c.Signals), maxLogs, maxSignals))
+	}
+	errs = append(errs, checkSignals(c.Signals)...)
+	if c.Heartbeat != "" {
+		if u, err := url.Parse(c.Heartbeat); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+			errs = append(errs, fmt.Errorf("heartbeat %q: want a URL of the host's own web server, such as http://127.0.0.1/scap-heartbeat", c.Heartbeat))
+		}
+	}
 	return errors.Join(errs...)
 }
 
@@ -70,19 +100,41 @@ const (
 // Files answers queries from a host's own log files. Reading is incremental: the same question again costs only what was
 // written since. It may be used by several goroutines.
 type Files struct {
-	c    Config
-	page int64 // bytes read for one Page at most
-	mu   sync.Mutex
+	c        Config
+	world    World
+	page     int64         // bytes read for one Page at most
+	patience time.Duration // how long the line of a heartbeat is waited for
+
+	mu sync.Mutex
 	// open holds what was read for a query so far, the most recently asked last.
-	open []*count
+	open    []*count
+	ledgers []*ledger
+	clock   clock
+}
+
+// World is what a host has besides its files. What is nil is the real one.
+type World struct {
+	Now func() time.Time
+	// Beat asks the page at url once, with that Host header unless it is empty, and with that user agent. An answer of any kind is
+	// none to tell.
+	Beat func(ctx context.Context, url, host, agent string) error
 }
 
 // New returns the reader of c's files.
-func New(c Config) (*Files, error) {
+func New(c Config) (*Files, error) { return NewIn(c, World{}) }
+
+// NewIn returns the reader of c's files on a host in w.
+func NewIn(c Config, w World) (*Files, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
-	return &Files{c: c, page: pageBytes}, nil
+	if w.Now == nil {
+		w.Now = time.Now
+	}
+	if w.Beat == nil {
+		w.Beat = beat
+	}
+	return &Files{c: c, world: w, page: pageBytes, patience: beatPatience}, nil
 }
 
 // Close lets go of all files.
@@ -92,7 +144,10 @@ func (f *Files) Close() error {
 	for _, c := range f.open {
 		c.close()
 	}
-	f.open = nil
+	for _, l := range f.ledgers {
+		l.close()
+	}
+	f.open, f.ledgers = nil, nil
 	return nil
 }
 
@@ -109,13 +164,18 @@ func (f *Files) Answer(ctx context.Context, question json.RawMessage) (json.RawM
 	return json.Marshal(p)
 }
 
-// Read reads on, at most some tens of megabytes, and returns the totals since q.Since. Page.Behind says what is left.
+// Read reads on, at most some tens of megabytes, and returns the ticks of q's range; of a Query without a range the totals
+// since q.Since. Page.Behind says what is left.
 func (f *Files) Read(ctx context.Context, q Query) (Page, error) {
-	if q.Since.IsZero() {
+	now := f.world.Now() // before anything is waited for: it is compared with the asker's
+	if q.Since.IsZero() && !q.ranged() {
 		return Page{}, errors.New("read the logs: since when is not said")
 	}
 	if n := len(q.Nonce); n > 0 && (n < minNonce || n > maxText) {
 		return Page{}, fmt.Errorf("read the logs: a nonce of %d characters proves nothing", n)
+	}
+	if q.ranged() {
+		return f.ticks(ctx, q, now)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -168,6 +228,8 @@ func parserOf(k Kind) parser {
 		return parseCombined
 	case MediaWiki:
 		return parseMediaWiki
+	case NginxError:
+		return nginxParser(time.Local)
 	default:
 		return phpParser(time.Local)
 	}

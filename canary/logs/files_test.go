@@ -25,7 +25,7 @@ func newHost(t *testing.T, own ...string) *host {
 	for _, name := range []string{"access", "mw", "php"} {
 		h.write(name, "")
 	}
-	f, err := New(Config{Sources: []Source{
+	f, err := New(Config{Sources: []Log{
 		{h.path("access"), AccessJSON}, {h.path("mw"), MediaWiki}, {h.path("php"), PHP},
 	}, Own: own})
 	if err != nil {
@@ -284,7 +284,7 @@ func TestFilesProblems(t *testing.T) {
 	if p := h.read(); len(p.Problems) != 1 || !strings.Contains(p.Problems[0], "is its kind right?") {
 		t.Errorf("problems %q", p.Problems)
 	}
-	f, err := New(Config{Sources: []Source{{h.path("nowhere"), Access}, {h.path("none"), MediaWiki}, {h.dir, PHP}}})
+	f, err := New(Config{Sources: []Log{{h.path("nowhere"), Access}, {h.path("none"), MediaWiki}, {h.dir, PHP}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -343,10 +343,10 @@ func TestFilesBounds(t *testing.T) {
 func TestConfig(t *testing.T) {
 	for name, bad := range map[string]Config{
 		"nothing":      {},
-		"no access":    {Sources: []Source{{"/a", PHP}}},
-		"a kind":       {Sources: []Source{{"/a", Access}, {"/b", "x"}}},
-		"not absolute": {Sources: []Source{{"a", Access}}},
-		"twice":        {Sources: []Source{{"/a", Access}, {"/a", Access}}},
+		"no access":    {Sources: []Log{{"/a", PHP}}},
+		"a kind":       {Sources: []Log{{"/a", Access}, {"/b", "x"}}},
+		"not absolute": {Sources: []Log{{"a", Access}}},
+		"twice":        {Sources: []Log{{"/a", Access}, {"/a", Access}}},
 	} {
 		if _, err := New(bad); err == nil {
 			t.Errorf("%s: accepted", name)

@@ -46,6 +46,13 @@ type follower struct {
 	cuts    int
 	skipped int64    // lines that were too long
 	notes   []string // what was lost for good
+	packed  []packedLog
+}
+
+// packedLog is a file that was rotated and compressed before it was read: what it says is lost, up to until.
+type packedLog struct {
+	path  string
+	until time.Time
 }
 
 func (f *follower) close() {
@@ -55,20 +62,22 @@ func (f *follower) close() {
 	f.gens = nil
 }
 
-// next hands complete lines to each, oldest file first, until all is read or budget bytes are. It returns what is left.
-func (f *follower) next(budget int64, each func(line []byte)) (behind int64, err error) {
+// next hands complete lines to each, oldest file first, until all is read or budget bytes are. It returns how many it took
+// and what is left.
+func (f *follower) next(budget int64, each func(line []byte)) (taken, behind int64, err error) {
 	if err := f.look(); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	for _, g := range f.gens {
 		n, err := f.read(g, budget, each)
+		taken += n
 		if err != nil {
-			return behind, err
+			return taken, behind, err
 		}
 		budget -= n
 		st, err := g.f.Stat()
 		if err != nil {
-			return behind, fmt.Errorf("read %s: %w", f.path, err)
+			return taken, behind, fmt.Errorf("read %s: %w", f.path, err)
 		}
 		// A torn last line is not behind: its writer has not ended it.
 		if budget <= 0 {
@@ -82,7 +91,7 @@ func (f *follower) next(budget int64, each func(line []byte)) (behind int64, err
 		_ = g.f.Close()
 		f.gens = f.gens[1:]
 	}
-	return behind, nil
+	return taken, behind, nil
 }
 
 // look opens what carries the log's name now, and the files that carried it before and were not seen.
@@ -170,10 +179,11 @@ func (f *follower) siblings(first bool) []string {
 			continue
 		}
 		p := filepath.Join(filepath.Dir(f.path), e.Name())
-		if packed(p) {
+		if isPacked(p) {
 			if first {
 				f.notes = append(f.notes, fmt.Sprintf("%s was rotated and compressed since %s: what is in it is not counted",
 					p, f.since.Format(time.TimeOnly)))
+				f.packed = append(f.packed, packedLog{p, st.ModTime()})
 			}
 			continue
 		}
@@ -187,7 +197,7 @@ func (f *follower) siblings(first bool) []string {
 	return paths
 }
 
-func packed(p string) bool {
+func isPacked(p string) bool {
 	return slices.Contains([]string{".gz", ".bz2", ".xz", ".zst"}, filepath.Ext(p))
 }
 

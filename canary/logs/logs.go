@@ -16,17 +16,28 @@ package logs
 import (
 	"context"
 	"time"
+
+	"scap/canary"
 )
 
-// Query asks a host for what it logged since its runtime was proven.
+// Query asks a host for what it logged: in the ticks of [From, To), or, when these are zero, in all since its runtime was
+// proven.
 type Query struct {
-	Since   time.Time `json:"since"`
+	Since   time.Time `json:"since"`             // lines from before it are not of the runtime; by the host's own clock
 	Release string    `json:"release,omitempty"` // lines that name another one are not of the new runtime
 	Nonce   string    `json:"nonce,omitempty"`   // what the new runtime wrote into its own log
+
+	From   time.Time     `json:"from,omitzero"` // by the asker's clock, a whole multiple of Step since the Unix epoch, as To is
+	To     time.Time     `json:"to,omitzero"`   // an hour after From at most
+	Step   time.Duration `json:"step,omitempty"`
+	Now    time.Time     `json:"now,omitzero"` // the asker's clock; zero: not compared with the host's
+	Prints bool          `json:"prints,omitempty"`
 }
 
+func (q Query) ranged() bool { return q.Step != 0 || !q.From.IsZero() || !q.To.IsZero() }
+
 // Page is a host's answer: totals since Query.Since, never differences, so a question may be asked again at any time and
-// by another deploy host.
+// by another deploy host; or, to a Query with a range, its ticks.
 type Page struct {
 	Requests int64         `json:"requests"` // of users, served by the new runtime
 	Vouched  int64         `json:"vouched"`  // of them, those since a log was last cut off while it was read
@@ -38,6 +49,14 @@ type Page struct {
 	Behind   int64         `json:"behind,omitempty"` // bytes that are still to be read
 	// Problems are reasons not to trust the counts: an unreadable log, lines in an unknown form.
 	Problems []string `json:"problems,omitempty"`
+
+	// Ticks are the closed ones of the range in which anything was logged, in order; times are the asker's.
+	Ticks   []canary.Tick  `json:"ticks,omitempty"`
+	Prints  []canary.Print `json:"prints,omitempty"`  // of the closed ticks, the most frequent first
+	Through time.Time      `json:"through,omitzero"`  // all before it has been read
+	Skew    time.Duration  `json:"skew,omitempty"`    // how far the host's clock is ahead of the asker's; whole seconds
+	Workers int            `json:"workers,omitempty"` // distinct ones whose requests failed in the closed ticks
+	Cause   canary.Cause   `json:"cause,omitempty"`   // of the first of Problems
 }
 
 // Fingerprint is one kind of failure: "TypeError in Hook.php:12".

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // event is what one line says.
@@ -21,6 +22,22 @@ type event struct {
 	uri     string
 	agent   string
 	release string
+	detail
+}
+
+// detail is what a line says besides.
+type detail struct {
+	method string
+	status int    // of an access line
+	worker string // of php that served it, when the line names it
+	fault  fault  // why it fails
+	conn   string // of nginx's error log: lines of one connection in one second are of one request
+}
+
+// fault is why a request failed, as the log has it: nothing in it is cleaned or bounded but by the line's length.
+type fault struct {
+	class, message string
+	file, line     string // of the top frame
 }
 
 // verdict on a line by its form.
@@ -103,8 +120,8 @@ const maxText = 200
 func clip(s string) string {
 	s = strings.ToValidUTF8(s, "?")
 	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
+		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u2028' || r == '\u2029' {
+			return ' ' // nothing that a terminal obeys, also no C1 control and no change of direction
 		}
 		return r
 	}, s)
@@ -146,6 +163,10 @@ func parseAccessJSON(line []byte) (event, form) {
 		uri = target(o.text("request"))
 	}
 	e := access(at, status, uri)
+	if e.method = o.text("method", "request_method"); e.method == "" {
+		e.method = method(o.text("request"))
+	}
+	e.worker = o.text("worker", "php_worker")
 	e.id = requestID(o.text("request_id", "reqId", "x_request_id", "id"))
 	e.agent = o.text("http_user_agent", "user_agent", "agent", "ua")
 	e.release = o.text("release")
@@ -158,9 +179,10 @@ func parseAccessJSON(line []byte) (event, form) {
 }
 
 func access(at time.Time, status int, uri string) event {
-	e := event{at: at, web: true, served: true, uri: uri}
+	e := event{at: at, web: true, served: true, uri: uri, detail: detail{status: status}}
 	if status >= 500 {
 		e.fails, e.print = true, fmt.Sprintf("HTTP %d", status)
+		e.fault.class = e.print
 	}
 	return e
 }
@@ -171,6 +193,14 @@ func target(request string) string {
 		return f[1]
 	}
 	return request
+}
+
+// method is the beginning of "GET /x HTTP/1.1".
+func method(request string) string {
+	if m, _, ok := strings.Cut(request, " "); ok {
+		return m
+	}
+	return ""
 }
 
 // requestID bounds an id; what could not be one is none.
@@ -204,6 +234,7 @@ func parseCombined(line []byte) (event, form) {
 		return event{}, foreign
 	}
 	e := access(at, status, target(request))
+	e.method = method(request)
 	for n := 0; ; n++ {
 		i := strings.IndexByte(rest, '"')
 		if i < 0 {

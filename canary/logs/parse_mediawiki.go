@@ -1,6 +1,7 @@
 package logs
 
 import (
+	"encoding/json"
 	"strconv"
 	"strings"
 	"time"
@@ -24,6 +25,11 @@ func parseMediaWiki(line []byte) (event, form) {
 			at, s = t, body
 		}
 	}
+	return wikiRecord(at, s)
+}
+
+// wikiRecord reads one record of JSON; at is its time unless it names one.
+func wikiRecord(at time.Time, s string) (event, form) {
 	o, ok := parseObject([]byte(s))
 	if !ok {
 		// Traces and messages of several lines follow a plain line.
@@ -61,7 +67,51 @@ func parseMediaWiki(line []byte) (event, form) {
 		class = o.text("channel")
 	}
 	e.print = fingerprint(class, file, no)
+	e.fault = fault{class: class, message: x.text("message"), file: file, line: no}
+	if e.fault.message == "" {
+		e.fault.message = o.text("message", "normalized_message")
+	}
+	if file == "" {
+		e.fault.file, e.fault.line = x.frame()
+	}
+	if e.worker = o.text("pid", "process_id"); e.worker == "" {
+		e.worker = o.object("extra").text("process_id")
+	}
 	return e, telling
+}
+
+// frame is the top one of an exception's trace: a list of objects, or lines of "#0 /x/y.php(12): f()".
+func (o object) frame() (file, line string) {
+	for _, name := range []string{"trace", "backtrace"} {
+		var frames []json.RawMessage
+		if json.Unmarshal(o[name], &frames) == nil && len(frames) > 0 {
+			if f, ok := parseObject(frames[0]); ok && f.text("file") != "" {
+				return f.text("file"), f.text("line")
+			}
+			var s string
+			if json.Unmarshal(frames[0], &s) == nil {
+				return frameOf(s)
+			}
+		}
+		if s := o.text(name); s != "" {
+			return frameOf(s)
+		}
+	}
+	return "", ""
+}
+
+// frameOf reads the first line of a trace: "#0 /x/y.php(12): f()", "from /x/y.php(12)" or "/x/y.php:12".
+func frameOf(trace string) (file, line string) {
+	s, _, _ := strings.Cut(trace, "\n")
+	if _, rest, ok := strings.Cut(s, "#0 "); ok {
+		s = rest
+	}
+	s = strings.TrimPrefix(strings.TrimSpace(s), "from ")
+	if i := strings.Index(s, ".php"); i >= 0 {
+		file = s[:i+len(".php")]
+		return file, digits(strings.TrimLeft(s[len(file):], "(:"))
+	}
+	return "", ""
 }
 
 // fatal reports whether a MediaWiki record means that a request failed: an exception nobody caught, a fatal error, or
@@ -77,7 +127,7 @@ func fatal(o object) bool {
 		n = criticalLevel
 	case "":
 		// exception-json has no level; caught_by tells it from anything else.
-		return o.text("caught_by") != "" || o.text("type") != "" && o.text("file") != ""
+		return o.text("caught_by") != "" || o.text("type", "class") != "" && o.text("file") != ""
 	default:
 		if err != nil {
 			n = 0
@@ -106,9 +156,12 @@ func plainException(at time.Time, body string) (event, form) {
 		no, file, _ := strings.Cut(place, " of ")
 		file, _, _ = strings.Cut(file, ": ")
 		e.print = fingerprint(class, file, no)
+		_, message, _ := strings.Cut(place, ": ")
+		e.fault = fault{class, message, file, digits(no)}
 		return e, telling
 	}
-	class, _, _ = strings.Cut(what, ":")
+	class, message, _ := strings.Cut(what, ":")
 	e.print = fingerprint(class, "", "")
+	e.fault = fault{class: class, message: message}
 	return e, telling
 }

@@ -20,27 +20,55 @@ func parsePHP(s string, local *time.Location) (event, form) {
 	if !ok {
 		return event{}, silent
 	}
-	if _, how, ok := strings.Cut(text, " exited on signal "); ok && strings.Contains(text, "child ") {
+	if child, how, ok := strings.Cut(text, " exited on signal "); ok && strings.Contains(child, "child ") {
 		how, _, _ = strings.Cut(how, " after ")
-		return event{at: at, fails: true, print: "php-fpm child killed by signal " + clip(how)}, telling
+		e := event{at: at, fails: true, print: "php-fpm child killed by signal " + clip(how)}
+		e.worker, e.fault.class = childOf(child+" "), e.print
+		return e, telling
 	}
+	if strings.HasPrefix(text, "{") { // MediaWiki's records, when error_log() is where it logs
+		return wikiRecord(at, text)
+	}
+	f, ok := phpFault(text)
+	if !ok {
+		return event{at: at}, silent
+	}
+	e := event{at: at, fails: true, print: fingerprint(f.class, f.file, f.line)}
+	e.worker, e.fault = childOf(text), f
+	return e, telling
+}
+
+// childOf is the worker in php-fpm's "[pool www] child 9 said into stderr: …".
+func childOf(text string) string {
+	_, rest, ok := strings.Cut(text, "] child ")
+	if no := digits(rest); ok && strings.HasPrefix(rest[len(no):], " ") {
+		return no
+	}
+	return ""
+}
+
+// phpFault finds the end of a request in what php wrote: a fatal error, or an exception that nobody caught.
+func phpFault(text string) (fault, bool) {
 	for _, kind := range []string{"Fatal error", "Parse error", "Recoverable fatal error", "Compile error", "Core error"} {
 		_, what, ok := strings.Cut(text, "PHP "+kind+": ")
 		if !ok {
 			continue
 		}
-		class := kind
+		f := fault{class: kind, message: what}
+		f.file, f.line = place(what)
 		if _, thrown, ok := strings.Cut(what, "Uncaught "); ok {
 			// "Uncaught TypeError: …", and "Uncaught exception 'X'" of old versions
 			thrown = strings.TrimPrefix(thrown, "exception ")
 			if i := strings.IndexAny(thrown, ":\n "); i > 0 {
-				class = strings.Trim(thrown[:i], "'")
+				f.class, f.message = strings.Trim(thrown[:i], "'"), strings.TrimLeft(thrown[i:], ": \n")
 			}
 		}
-		file, no := place(what)
-		return event{at: at, fails: true, print: fingerprint(class, file, no)}, telling
+		if i := strings.LastIndex(f.message, " in /"); i >= 0 && f.file != "" {
+			f.message = f.message[:i]
+		}
+		return f, true
 	}
-	return event{at: at}, silent
+	return fault{}, false
 }
 
 // place finds "in /x/y.php:12" or "in /x/y.php on line 12" at the end of a message's first line.

@@ -115,7 +115,7 @@ func logsConfig(g *config.Group) any {
 	}
 	conf := logs.Config{Own: g.HealthPaths}
 	for _, l := range g.Logs {
-		conf.Sources = append(conf.Sources, logs.Source{Path: l.Path, Kind: logs.Kind(l.Format)})
+		conf.Sources = append(conf.Sources, logs.Log{Path: l.Path, Kind: logs.Kind(l.Format)})
 	}
 	return conf
 }

@@ -1,0 +1,245 @@
+package logs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"scap/canary"
+)
+
+// maxRange is the longest range of one Query.
+const maxRange = time.Hour
+
+// span is a time of which lines were lost; a zero to is open.
+type span struct{ from, to time.Time }
+
+func (q Query) check() error {
+	switch {
+	case q.Step < time.Second || q.Step%time.Second != 0 || q.Step > maxRange:
+		return fmt.Errorf("read the logs: a step of %s: want whole seconds, an hour at most", q.Step)
+	case q.From.Unix() <= 0 || !q.To.After(q.From):
+		return errors.New("read the logs: the range is empty")
+	case q.From.UnixNano()%int64(q.Step) != 0 || q.To.UnixNano()%int64(q.Step) != 0:
+		return fmt.Errorf("read the logs: the range does not begin or end at whole steps of %s", q.Step)
+	case q.To.Sub(q.From) > maxRange:
+		return fmt.Errorf("read the logs: a range of %s: at most %s are read at once", q.To.Sub(q.From), maxRange)
+	}
+	return nil
+}
+
+// ticks answers a Query with a range; now is the host's clock when it came.
+func (f *Files) ticks(ctx context.Context, q Query, now time.Time) (Page, error) {
+	if err := q.check(); err != nil {
+		return Page{}, err
+	}
+	asked := f.world.Now()
+	pulse := token()
+	var dead error
+	if f.c.Heartbeat != "" {
+		dead = f.world.Beat(ctx, f.c.Heartbeat, f.c.HeartbeatHost, beatAgent+pulse)
+	}
+	wait := time.NewTimer(0)
+	defer wait.Stop()
+	const first = 10 * time.Millisecond
+	for pause, waited := first, time.Duration(0); ; pause *= 2 {
+		p, echoed, err := f.look(ctx, q, now, asked, pulse, dead)
+		if err != nil || echoed || p.Behind > 0 || waited >= f.patience {
+			return p, err
+		}
+		wait.Reset(pause)
+		select {
+		case <-wait.C:
+			waited += pause
+		case <-ctx.Done():
+			return Page{}, context.Cause(ctx)
+		}
+	}
+}
+
+// look reads on and answers q by what was read. echoed says that there is no heartbeat to wait for.
+func (f *Files) look(ctx context.Context, q Query, now, asked time.Time, pulse string, dead error) (p Page, echoed bool, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if ctx.Err() != nil {
+		return Page{}, false, context.Cause(ctx)
+	}
+	skew := f.clock.compare(now, q.Now)
+	l := f.ledger(q, q.From.Add(skew))
+	if err := l.read(ctx, f.page); err != nil {
+		return Page{}, false, err
+	}
+	at, echoed := l.echoed(pulse)
+	p = Page{Nonce: l.nonce, Skew: skew, Newest: l.newest()}
+	for _, s := range l.sources {
+		p.Behind += s.behind
+	}
+	through := l.closed()
+	if through.Unix() > 0 {
+		p.Through = through.Add(-skew)
+	}
+	l.fill(&p, q)
+	says := func(c canary.Cause, format string, args ...any) {
+		if p.Cause == "" {
+			p.Cause = c
+		}
+		p.Problems = append(p.Problems, clean(fmt.Sprintf(format, args...), maxProblem))
+	}
+	f.clocks(l, q, says)
+	l.problems(q, skew, says)
+	if echoed && (at.Before(asked.Add(-slack)) || at.After(f.world.Now().Add(slack))) {
+		says(canary.Contradict, "its access log says %s of a request made at %s: are its times in another zone?", stamp(at), stamp(asked))
+	}
+	if age := f.world.Now().Sub(l.beat); f.c.Heartbeat != "" && !echoed && p.Behind == 0 && age > beatLate {
+		said := "no heartbeat was ever read back from its access log"
+		if !l.beat.IsZero() {
+			said = fmt.Sprintf("the last heartbeat read back from its access log is %s old", saidOf(age))
+		}
+		if dead != nil {
+			said += fmt.Sprintf(": %v", dead)
+		} else {
+			said += fmt.Sprintf(": %s answers; is it logged there?", f.c.Heartbeat)
+		}
+		says(canary.Late, "%s", said)
+	}
+	return p, echoed || f.c.Heartbeat == "" || dead != nil, nil
+}
+
+// maxProblem bounds the words of one problem.
+const maxProblem = 250
+
+func saidOf(d time.Duration) string { return said(int64(d / time.Second)) }
+
+func stamp(t time.Time) string { return t.UTC().Format(time.DateTime) }
+
+// ledger finds what was read for q, whose range begins at from by the host's clock, or begins to read.
+func (f *Files) ledger(q Query, from time.Time) *ledger {
+	begin := from.Add(-together)
+	if q.Since.After(begin) {
+		begin = q.Since
+	}
+	for i, l := range f.ledgers {
+		if l.serves(q, begin) {
+			f.ledgers = append(slices.Delete(f.ledgers, i, i+1), l)
+			return l
+		}
+	}
+	// One of the same runtime that begins later is of no more use.
+	f.ledgers = slices.DeleteFunc(f.ledgers, func(l *ledger) bool {
+		if l.serves(q, l.begin) {
+			l.close()
+			return true
+		}
+		return false
+	})
+	if len(f.ledgers) >= maxOpen {
+		f.ledgers[0].close()
+		f.ledgers = slices.Delete(f.ledgers, 0, 1)
+	}
+	l := newLedger(f.c, q, begin, f.world.Now)
+	f.ledgers = append(f.ledgers, l)
+	return l
+}
+
+// fill puts what was counted in the closed ticks of q into p.
+func (l *ledger) fill(p *Page, q Query) {
+	skew, step := int64(p.Skew/time.Second), int64(q.Step/time.Second)
+	from, to := q.From.Unix(), q.From.Unix()
+	for ; to+step <= q.To.Unix() && to+step <= p.Through.Unix(); to += step {
+		t := l.ring.tick(to+skew, to+step+skew, l.c.Signals)
+		if t.Requests != 0 || t.Failing != 0 || t.Good != nil {
+			t.At = time.Unix(to, 0).UTC()
+			p.Ticks = append(p.Ticks, t)
+		}
+	}
+	p.Workers = l.ring.workers(from+skew, to+skew)
+	if q.Prints {
+		p.Prints = l.ring.list(from+skew, to+skew)
+	}
+}
+
+func (l *ledger) newest() (t time.Time) {
+	for _, s := range l.sources {
+		if s.newest.After(t) {
+			t = s.newest
+		}
+	}
+	return t
+}
+
+// says takes one reason not to trust what was counted.
+type says func(c canary.Cause, format string, args ...any)
+
+// clocks says what is wrong with the host's clock.
+func (f *Files) clocks(l *ledger, q Query, says says) {
+	now, ahead := f.world.Now(), f.clock.ahead
+	switch from := q.From.Add(ahead); {
+	case ahead.Abs() > skewMost:
+		says(canary.Skewed, "its clock is %s: set it", wrong(ahead))
+	case from.Before(f.clock.set):
+		says(canary.Skewed, "its clock was set at %s: what was logged before cannot be placed", stamp(f.clock.set))
+	case q.Since.After(now.Add(slack)):
+		says(canary.Skewed, "its runtime began at %s by a clock that says %s now: was it set back?", stamp(q.Since), stamp(now))
+	}
+	if l.ahead.After(now.Add(slack)) && now.Sub(l.odd) < skewMost {
+		says(canary.Skewed, "its logs have lines of %s, its clock says %s: was it set back?", stamp(l.ahead), stamp(now))
+	}
+}
+
+// problems says what is wrong with the logs, as far as it touches the range of q.
+func (l *ledger) problems(q Query, skew time.Duration, says says) {
+	from, to := q.From.Add(skew), q.To.Add(skew)
+	for _, s := range l.sources {
+		switch _, err := os.Stat(filepath.Dir(s.Path)); {
+		case s.err != nil:
+			says(canary.SourceDown, "read %s: %v", s.Path, s.err)
+		case len(s.follow.gens) > 0:
+		case s.access():
+			says(canary.SourceDown, "%s: no such access log, so nothing says what was served", s.Path)
+		case err != nil:
+			says(canary.SourceDown, "%s: there is no such directory to log to: %v", s.Path, err)
+		}
+		const few, share = 10, 100
+		if s.odd > 0 && (s.odd >= s.good || s.odd >= few && s.odd > s.good/share) {
+			says(canary.SourceDown, "%s: %d of %d lines are not in the form %q: is its kind right?", s.Path, s.odd, s.odd+s.good, s.Kind)
+		}
+		for _, old := range s.follow.packed {
+			if old.until.After(from) {
+				says(canary.SourceDown, "%s was rotated and compressed at %s: what is in it is not counted", old.path, stamp(old.until))
+			}
+		}
+		for _, gap := range s.lost {
+			if gap.from.Before(to) && (gap.to.IsZero() || gap.to.After(from)) {
+				says(canary.SourceDown, "%s was cut off, or a line was too long to read: what it said from %s on is lost", s.Path, stamp(gap.from))
+			}
+		}
+	}
+	if floor := l.ring.floor(); l.begin.Unix() < floor && from.Unix() < floor {
+		says(canary.SourceDown, "only the last %s of its logs are kept, and %s is asked for", said(ringSeconds), stamp(from))
+	}
+}
+
+// lose notes that lines of a log are gone: after the newest that was read, and before the next one.
+func (s *source) lose() {
+	n := s.follow.cuts + int(s.follow.skipped)
+	if n == s.losses {
+		return
+	}
+	s.losses = n
+	const most = 16
+	if len(s.lost) >= most {
+		s.lost = slices.Delete(s.lost, 0, 1)
+	}
+	s.lost = append(s.lost, span{from: s.newest.Add(-slack)})
+}
+
+// found ends what was lost with the first line that is there again.
+func (s *source) found(at time.Time) {
+	if n := len(s.lost); n > 0 && s.lost[n-1].to.IsZero() {
+		s.lost[n-1].to = at.Add(time.Second)
+	}
+}
