@@ -20,15 +20,16 @@ const pause = 2 * time.Second
 
 // capacity knows, for one look at the fleet, how many more serving targets may go out.
 type capacity struct {
-	well  map[string]bool // serves well: counts, and costs when taken out
-	pools []Pool
-	left  []int // by pool
+	well   map[string]bool // serves well: counts, and costs when taken out
+	silent map[string]bool // did not answer: does not count, and costs all the same, for it may serve
+	pools  []Pool
+	left   []int // by pool
 }
 
-// look asks those of ts and all members of their pools. An error or silence is a target that does not serve.
+// look asks those of ts and all members of their pools. An error or silence is a target that does not count as serving.
 func (d *run) look(ctx context.Context, ts []targets.Target) (map[string]Seen, *capacity) {
 	ask := slices.Clone(ts)
-	c := &capacity{well: map[string]bool{}}
+	c := &capacity{well: map[string]bool{}, silent: map[string]bool{}}
 	for _, pool := range d.p.Pools {
 		if !slices.ContainsFunc(ts, func(t targets.Target) bool { return slices.Contains(pool.Targets, t.Name()) }) {
 			continue
@@ -44,7 +45,7 @@ func (d *run) look(ctx context.Context, ts []targets.Target) (map[string]Seen, *
 	well := d.well(ctx, list)
 	seen := map[string]Seen{}
 	for i, s := range list {
-		seen[s.Name()], c.well[s.Name()] = s, well[i]
+		seen[s.Name()], c.well[s.Name()], c.silent[s.Name()] = s, well[i], s.Err != nil
 	}
 	for _, pool := range c.pools {
 		left := -pool.Min
@@ -96,7 +97,7 @@ func (d *run) well(ctx context.Context, list []Seen) []bool {
 
 // take reports whether the target may go out now, and counts it.
 func (c *capacity) take(name string) bool {
-	if !c.well[name] {
+	if !c.well[name] && !c.silent[name] {
 		return true
 	}
 	var mine []int

@@ -25,6 +25,7 @@ type story struct {
 	gate               canary.Verdict // of production
 	faults             map[string]error
 	cancel             string // the host at whose activation the deployer cancels
+	suspect            string // the host that its phase's gate suspects
 	blips              []blip
 	kills              []int
 }
@@ -58,6 +59,12 @@ func drawStory(t *rapid.T) story {
 			rapid.IntRange(1, 12).Draw(t, "n"), rapid.SampledFrom([]error{errLost, errGone, errHangs}).Draw(t, "err"),
 		})
 	}
+	if rapid.Bool().Draw(t, "suspected") {
+		s.suspect = rapid.SampledFrom(names).Draw(t, "suspect")
+		if n := rapid.IntRange(0, 3).Draw(t, "refusals"); n > 0 {
+			s.blips = append(s.blips, blip{s.suspect, "isolate", n, rapid.SampledFrom([]error{errLost, errGone, errHalf, errHangs}).Draw(t, "refusal")})
+		}
+	}
 	for range rapid.IntRange(1, 4).Draw(t, "deaths") {
 		s.kills = append(s.kills, rapid.IntRange(1, 400).Draw(t, "kill"))
 	}
@@ -90,6 +97,9 @@ func (s story) world() (*world, Plan) {
 	g := w.gate(p, "prod")
 	if g.say = s.gate; s.gate == canary.Hold {
 		g.looks = 1 << 30
+	}
+	if s.suspect != "" {
+		w.gate(p, w.host(s.suspect).phase).suspect = s.suspect
 	}
 	return w, p
 }
@@ -165,12 +175,16 @@ func (w *world) again(p Plan, kill int) (err error, over bool) { //nolint:revive
 
 // judge says what is wrong with the fleet after a last resume that was not killed and ended with err.
 func (w *world) judge(err error) (wrong []string) {
-	gone := []string{}
+	gone, out := []string{}, []string{}
 	on := map[string][]string{}
 	for _, h := range w.hosts {
+		_, suspect := targets.IsSuspect(h.intent)
 		switch s := h.state(); {
 		case h.gone:
 			gone = append(gone, h.name)
+		case suspect && h.drained && h.disk == relB && h.running == relB:
+			out = append(out, h.name)
+			on[s.Disk.Short()] = append(on[s.Disk.Short()], h.name)
 		case !settled(s, s.Disk) || h.drained:
 			wrong = append(wrong, fmt.Sprintf("%s is not settled: %+v", h.name, s))
 		default:
@@ -182,9 +196,11 @@ func (w *world) judge(err error) (wrong []string) {
 	}
 	var e *Ended
 	switch {
+	case err == nil && slices.ContainsFunc(w.records, func(r journal.Record) bool { return r.Act == journal.Isolate && r.Kind == journal.Done }):
+		wrong = append(wrong, "ended deployed, with a suspect")
 	case err == nil:
-		if len(on[relB.Short()])+len(gone) != len(w.hosts) || len(gone) > 0 {
-			wrong = append(wrong, fmt.Sprintf("ended deployed on %v without %v", on, gone))
+		if len(on[relB.Short()])+len(gone) != len(w.hosts) || len(gone)+len(out) > 0 {
+			wrong = append(wrong, fmt.Sprintf("ended deployed on %v without %v and %v", on, gone, out))
 		}
 	case !errors.As(err, &e):
 		wrong = append(wrong, fmt.Sprintf("ended without a word: %v", err))
@@ -193,8 +209,14 @@ func (w *world) judge(err error) (wrong []string) {
 			wrong = append(wrong, fmt.Sprintf("ended rolled back on %v without %v", on, gone))
 		}
 	case e.How == journal.Inconsistent:
-		if slices.Sort(e.Hosts); len(gone) == 0 || !slices.Equal(e.Hosts, sorted(gone)) {
-			wrong = append(wrong, fmt.Sprintf("names %v as not proven, and %v are gone: %v", e.Hosts, gone, err))
+		missing := sorted(slices.Concat(gone, out))
+		if slices.Sort(e.Hosts); len(missing) == 0 || !slices.Equal(e.Hosts, missing) {
+			wrong = append(wrong, fmt.Sprintf("names %v as not proven, and %v are gone, %v out: %v", e.Hosts, gone, out, err))
+		}
+		for _, h := range out {
+			if !slices.Contains(e.Suspects, h) || !strings.Contains(err.Error(), h+": suspect") {
+				wrong = append(wrong, fmt.Sprintf("%s is a suspect, and that is not said: %v", h, err))
+			}
 		}
 	case !errors.Is(e, ErrFinished) && !errors.Is(e, ErrNothing) && w.begun():
 		wrong = append(wrong, fmt.Sprintf("ended %s: %v", e.How, err))
@@ -227,17 +249,18 @@ func TestKilledAnywhereTheFleetEndsOnOneRelease(t *testing.T) {
 }
 
 // Every kill of the run, and for each each eleventh kill of its resume, on a small fleet; one gate passes all, one fails
-// production.
+// production, one suspects a host of the last batch, and one does and then fails production.
 func TestKilledAtEveryEvent(t *testing.T) {
-	for _, verdict := range []canary.Verdict{canary.Pass, canary.Fail} {
-		t.Run(verdict.String(), func(t *testing.T) {
+	small := story{test: 1, canary: 1, prod: 2, width: 1}
+	three := story{canary: 3, prod: 1, width: 1, suspect: "canary2"}
+	for name, s := range map[string]story{"pass": with(small, canary.Pass), "fail": with(small, canary.Fail), "suspect": with(three, canary.Pass), "suspect and fail": with(three, canary.Fail)} {
+		t.Run(name, func(t *testing.T) {
 			deaths, twice, forward := 0, 0, 0
 			for run := 1; ; run++ {
 				died := false
 				for resume := 1 + run%11; ; resume += 11 { // each event's turn comes with some run
 					again := false
 					synctest.Test(t, func(t *testing.T) {
-						s := story{test: 1, canary: 1, prod: 2, width: 1, gate: verdict, kills: []int{run}}
 						w, p := s.world()
 						w.killAt = run
 						_ = (&Runner{Journal: w}).Run(t.Context(), p)
@@ -247,7 +270,7 @@ func TestKilledAtEveryEvent(t *testing.T) {
 						_, over := w.again(p, resume)
 						again = !over
 						err, _ := w.again(p, 0)
-						if err == nil {
+						if e := (*Ended)(nil); err == nil || errors.As(err, &e) && len(e.Suspects) > 0 {
 							forward++
 						}
 						for _, wrong := range append(w.broken, w.judge(err)...) {
@@ -265,11 +288,16 @@ func TestKilledAtEveryEvent(t *testing.T) {
 				deaths++
 			}
 			t.Logf("%d deaths of the run, %d of a resume after it; %d ended forward", deaths, twice, forward)
-			if deaths < 150 || twice < 600 {
-				t.Errorf("%d and %d deaths are too few to be all", deaths, twice)
+			if deaths < 150 || twice < 600 || forward == 0 && s.gate == canary.Pass {
+				t.Errorf("%d and %d deaths are too few to be all, or %d that ended forward", deaths, twice, forward)
 			}
 		})
 	}
+}
+
+func with(s story, gate canary.Verdict) story {
+	s.gate = gate
+	return s
 }
 
 // The property above has the power to fail: each of these breaks one invariant, and some of the same stories show it.
@@ -292,6 +320,14 @@ func TestTheStoriesWouldShowABrokenInvariant(t *testing.T) {
 				h.disk, h.running, h.desired, h.intent.Out = relA, relA, relA, false
 			}
 			return &Ended{How: journal.RolledBack}, true
+		}},
+		"a resume that forgets the suspects": {shows: "with a suspect", resume: func(w *world, p Plan, kill int) (error, bool) {
+			all := slices.Clone(w.records)
+			w.records = slices.DeleteFunc(w.records, func(r journal.Record) bool { return r.Act == journal.Isolate })
+			err, over := w.again(p, kill)
+			w.records = append(slices.DeleteFunc(all, func(r journal.Record) bool { return r.Act != journal.Isolate }), w.records...)
+			slices.SortStableFunc(w.records, func(a, b journal.Record) int { return int(a.Seq) - int(b.Seq) })
+			return err, over
 		}},
 		"no gates": {shows: "before a gate passed", plan: func(p *Plan) {
 			for i := range p.Phases {

@@ -147,7 +147,7 @@ func (w *judging) isolate(ctx context.Context, rul canary.Ruling) (canary.Ruling
 			return rul, err
 		}
 		if bad != nil {
-			errs = append(errs, bad)
+			errs = append(errs, fmt.Errorf("%s: %w", name, bad))
 			continue
 		}
 		gone := func(s Seen) bool { return s.Name() == name }
@@ -156,7 +156,7 @@ func (w *judging) isolate(ctx context.Context, rul canary.Ruling) (canary.Ruling
 	if len(errs) == 0 {
 		return rul, nil
 	}
-	return w.ruled(held(rul, fmt.Sprintf("suspect, and not taken out: %v", errors.Join(errs...))))
+	return w.ruled(held(rul, fmt.Sprintf("suspect, and not taken out: %v: %s", errors.Join(errs...), rul.Reason)))
 }
 
 // isolateOne isolates t. Bad is why it is not known to be out; err is why the deploy cannot go on. Once begun it is not
