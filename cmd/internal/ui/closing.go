@@ -38,7 +38,11 @@ func (s *story) close() (c closing, ok bool) {
 		return c, false
 	}
 	row := func(label, text string) { c.rows = append(c.rows, [2]string{label, text}) }
-	took := Took(s.now.Sub(s.began))
+	until := s.now
+	if s.end != nil {
+		until = s.end.At
+	}
+	took := Took(until.Sub(s.began))
 	what := Clean(s.deploy)
 	if s.outline.Message != "" {
 		what += " " + quote(s.outline.Message)
@@ -63,8 +67,18 @@ func (s *story) close() (c closing, ok bool) {
 	for _, text := range s.fleet() {
 		row("fleet", text)
 	}
+	if text := s.watched(); text != "" {
+		row("watch", text)
+	}
 	row("exit", e.exit)
-	row("next", e.next)
+	next := e.next
+	switch {
+	case s.watch != nil && s.watch.verdict == journal.VerdictFail:
+		next = "who watched takes it back, as a deploy of its own; if nobody does: `scap rollback`"
+	case s.watched() != "":
+		next = "`scap rollback` brings the previous release back"
+	}
+	row("next", next)
 	return c, true
 }
 
@@ -85,6 +99,17 @@ func (s *story) fleet() []string {
 	return s.census()
 }
 
+// watched says what becomes of a deploy after its end.
+func (s *story) watched() string {
+	switch {
+	case s.watch != nil:
+		return joined(joined(s.watch.span(), s.watch.says()), Clean(s.watch.reason))
+	case s.end.Verdict == journal.Deployed && s.outline.Watch > 0:
+		return fmt.Sprintf("the gates go on looking for %s; a fail is announced and rolled back", Took(s.outline.Watch))
+	}
+	return ""
+}
+
 func serves(id string) string {
 	if id == "" {
 		return "what they served before"
@@ -95,12 +120,14 @@ func serves(id string) string {
 // census groups the hosts by what the records prove of them. Every host that is not proven is named.
 func (s *story) census() []string {
 	var onNew, onOld int
-	var unsure []string
+	var unsure, apart []string
 	for _, p := range s.phases {
 		for _, h := range p.hosts {
 			switch {
 			case h.cell == proven:
 				onNew++
+			case h.cell == isolated:
+				apart = append(apart, Clean(h.name))
 			case h.touched || h.cell == out:
 				unsure = append(unsure, fmt.Sprintf("%s (%s)", Clean(h.name), wordOf(h.cell)))
 			default:
@@ -114,6 +141,9 @@ func (s *story) census() []string {
 	}
 	if onOld > 0 {
 		texts = append(texts, fmt.Sprintf("%s on %s (old)", hosts(onOld), serves(s.from)))
+	}
+	if len(apart) > 0 {
+		texts = append(texts, fmt.Sprintf("%s isolated, out of the pool: %s", hosts(len(apart)), strings.Join(apart, ", ")))
 	}
 	if len(unsure) > 0 {
 		texts = append(texts, fmt.Sprintf("%s NOT proven: %s", hosts(len(unsure)), strings.Join(unsure, ", ")))

@@ -83,6 +83,9 @@ func (v *Screen) block(columns, rows int) []row {
 	room := max(rows-1, 1)
 	grids, notes := make([][]row, len(s.phases)), make([][]row, len(s.phases))
 	left := room - 1 - len(s.phases) - 1
+	if s.watch != nil {
+		left--
+	}
 	for i, p := range s.phases {
 		grids[i] = grid(p, width)
 		notes[i] = v.reason(p, width)
@@ -111,6 +114,9 @@ func (v *Screen) block(columns, rows int) []row {
 		lines = append(lines, grids[i]...)
 		shown = shown || grids[i] != nil
 	}
+	if s.watch != nil {
+		lines = append(lines, v.watchLine(width))
+	}
 	if shown {
 		lines = append(lines, s.legend().cut(width))
 	}
@@ -135,7 +141,11 @@ func (v *Screen) headline() row {
 	if s.outline.Message != "" {
 		r = append(r, span{normal, " " + quote(s.outline.Message)})
 	}
-	return append(r, span{dim, " " + Took(v.now.Sub(s.began))})
+	until := v.now
+	if s.end != nil {
+		until = s.end.At
+	}
+	return append(r, span{dim, " " + Took(until.Sub(s.began))})
 }
 
 // target is the release that hosts are being brought to.

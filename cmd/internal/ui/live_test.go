@@ -144,6 +144,7 @@ func TestLive(t *testing.T) {
 		"inconsistent-80":  {80, 24, inconsistent},
 		"inconsistent-12":  {12, 24, inconsistent},
 		"suspected-80":     {80, 24, suspected},
+		"afterwards-80":    {80, 24, afterwards},
 		"suspected-low":    {80, 9, suspected},
 		"deployed-unknown": {0, 0, deployed},
 	} {
@@ -155,7 +156,7 @@ func TestLive(t *testing.T) {
 				size = func() (int, int) { return 0, 0 }
 			}
 			w := &watching{View: Live(m, size, LiveOptions{}), term: m, when: func(r journal.Record) bool {
-				return r.Act == journal.Stage && r.Target == fleet[100] && r.Kind == journal.Done || r.Kind == journal.Ruled && r.Verdict == "hold" || r.Act == isolate && r.Kind == journal.Done || r.Act == journal.Rollback && r.Target == "" ||
+				return r.Act == journal.Stage && r.Target == fleet[100] && r.Kind == journal.Done || r.Kind == journal.Ruled && r.Verdict == "hold" || r.Act == journal.Isolate && r.Kind == journal.Done || r.Act == journal.Rollback && r.Target == "" ||
 					r.Act == journal.Confirm && r.Kind == journal.Intent
 			}}
 			c.tell(w)

@@ -7,9 +7,6 @@ import (
 	"scap/phases/journal"
 )
 
-// isolate is the act of taking a host out of the pool because a gate suspects the host and not the release.
-const isolate = "isolate"
-
 // cell is what a view shows of one host.
 type cell byte
 
@@ -89,6 +86,7 @@ type story struct {
 	bulk     map[string]*bulk     // what is done on all hosts, by act
 	back     bool                 // the deploy is being taken back
 	why      string
+	watch    *watch
 	causes   []string // reasons that were told, so that those who pass one on need not repeat it
 	end      *journal.Record
 }
@@ -172,8 +170,8 @@ func (s *story) take(r journal.Record) {
 	if s.began.IsZero() {
 		s.began, s.deploy = r.At, r.Deploy
 	}
-	if s.end != nil { // an earlier run's: the deploy was taken up again
-		s.end, s.back, s.why, s.began = nil, false, "", r.At
+	if s.end != nil && !r.Kind.Idle() { // an earlier run's: the deploy was taken up again
+		s.end, s.back, s.why, s.began, s.watch = nil, false, "", r.At, nil
 	}
 	switch {
 	case r.Kind == journal.Begin:
@@ -190,6 +188,8 @@ func (s *story) take(r journal.Record) {
 		s.from = r.From
 	case r.Act == journal.Rollback && r.Target == "" && r.Kind == journal.Intent:
 		s.back, s.why = true, r.Text
+	case r.Kind == journal.Watched:
+		s.turnWatch(r)
 	case r.Kind == journal.Ruled:
 		p := s.phase(r.Phase)
 		p.verdict, p.reason, p.ruling = r.Verdict, r.Text, readRuling(r)
@@ -227,7 +227,7 @@ func (s *story) turnHost(r journal.Record) {
 		}
 	case journal.Activate:
 		s.turnActivate(h, r)
-	case isolate:
+	case journal.Isolate:
 		h.touched = true
 		switch r.Kind {
 		case journal.Done:

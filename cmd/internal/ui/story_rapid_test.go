@@ -18,8 +18,8 @@ func anyRecord(at time.Time) *rapid.Generator[journal.Record] {
 		name := rapid.SampledFrom([]string{"", "a", "b", "c", "名前", "\x1b[1m", "mw1001.eqiad.wmnet"})
 		r := journal.Record{
 			At:      at.Add(time.Duration(rapid.IntRange(-10, 1000).Draw(t, "after")) * time.Second),
-			Kind:    rapid.SampledFrom([]journal.Kind{journal.Begin, journal.Intent, journal.Intent, journal.Done, journal.Done, journal.Failed, journal.Ruled, journal.Undone, journal.Note, journal.End, "?"}).Draw(t, "kind"),
-			Act:     rapid.SampledFrom([]string{"", journal.Stage, journal.Activate, journal.Rollback, journal.Repair, journal.PhaseAct, journal.Confirm, journal.Preflight, journal.Claim, isolate, "?"}).Draw(t, "act"),
+			Kind:    rapid.SampledFrom([]journal.Kind{journal.Begin, journal.Intent, journal.Intent, journal.Done, journal.Done, journal.Failed, journal.Ruled, journal.Undone, journal.Note, journal.End, journal.Watched, journal.Watched, "?"}).Draw(t, "kind"),
+			Act:     rapid.SampledFrom([]string{"", journal.Stage, journal.Activate, journal.Rollback, journal.Repair, journal.PhaseAct, journal.Confirm, journal.Preflight, journal.Claim, journal.Isolate, "?"}).Draw(t, "act"),
 			Phase:   name.Draw(t, "phase"),
 			Target:  name.Draw(t, "target"),
 			To:      rapid.SampledFrom([]string{"", oldID, newID, "x\x1b"}).Draw(t, "to"),
@@ -31,8 +31,9 @@ func anyRecord(at time.Time) *rapid.Generator[journal.Record] {
 				{Name: "canaries", Targets: many("c%d", 0, rapid.IntRange(0, 30).Draw(t, "canaries"))}, {Name: name.Draw(t, "name"), Targets: many("p%d", 0, rapid.IntRange(0, 200).Draw(t, "fleet"))},
 			}})
 		}
-		if r.Kind == journal.Ruled && rapid.Bool().Draw(t, "ruling") {
+		if (r.Kind == journal.Ruled || r.Kind == journal.Watched) && rapid.Bool().Draw(t, "ruling") {
 			r.Data, _ = json.Marshal(map[string]any{
+				"until":    at.Add(time.Duration(rapid.IntRange(-100, 2000).Draw(t, "until")) * time.Second),
 				"cause":    rapid.OneOf(rapid.SampledFrom([]string{"late", "gathering", "not-this-release"}), rapid.String()).Draw(t, "cause"),
 				"suspects": rapid.SliceOfN(rapid.String(), 0, 8).Draw(t, "suspects"),
 			})

@@ -189,14 +189,38 @@ func suspected(v View) {
 		Kind: journal.Ruled, Phase: "canaries", Verdict: "suspect", Data: data,
 		Text: "canary 31 of 4,120 failing (0.75 %), control 6 of 84,100 (0.007 %): e-value 4.1e5 >= 200\nwithout mw1003 it is 0.8 < 20: 31 of 31 failing requests are its own",
 	})
-	k.host(journal.Intent, isolate, "canaries", canaries[2], "", 0)
-	k.host(journal.Done, isolate, "canaries", canaries[2], "the gate suspects the host, not the release", 3*time.Second)
+	k.host(journal.Intent, journal.Isolate, "canaries", canaries[2], "", 0)
+	k.host(journal.Done, journal.Isolate, "canaries", canaries[2], "the gate suspects the host, not the release", 3*time.Second)
 	k.held("canaries", "low-traffic", "at this traffic (4/s on the canaries) the gate needs about 57 min to pass, and max_wait is 10m")
 	k.ruled("canaries", "pass", "canary 0 of 14,020 failing (0 %), control 20 of 280,110 (0.007 %): evidence of no harm 3.8 >= 3.7\n98 s of closed ticks since the last host was proven", time.Minute)
 	k.phaseEnds(journal.Done, "canaries", "")
-	k.host(journal.Intent, isolate, "canaries", canaries[1], "", 0)
-	k.host(journal.Failed, isolate, "canaries", canaries[1], "edge: connection refused", 3*time.Second)
+	k.host(journal.Intent, journal.Isolate, "canaries", canaries[1], "", 0)
+	k.host(journal.Failed, journal.Isolate, "canaries", canaries[1], "edge: connection refused", 3*time.Second)
 	k.end(journal.Inconsistent, "not consistent: mw1003 (isolated)")
+}
+
+// afterwards is a deploy and its watch, which fails.
+func afterwards(v View) {
+	k := newTale(v)
+	data, _ := json.Marshal(journal.Outline{Message: "Bump", Watch: 15 * time.Minute, Phases: []journal.Group{{Name: "canaries", Targets: canaries}}})
+	k.tell(0, journal.Record{Kind: journal.Begin, From: oldID, To: newID, Data: data})
+	k.phase("canaries", canaries)
+	k.phaseEnds(journal.Done, "canaries", "")
+	k.tell(time.Second, journal.Record{Kind: journal.End, Verdict: journal.Deployed, From: oldID, To: newID})
+	until := k.at.Add(15 * time.Minute)
+	look := func(after time.Duration, verdict, cause, text string) {
+		data, _ := json.Marshal(map[string]any{"verdict": verdict, "cause": cause, "until": until})
+		k.tell(after, journal.Record{Kind: journal.Watched, Verdict: verdict, Text: text, To: newID, Data: data})
+	}
+	look(10*time.Second, "hold", "gathering", "30 s of 1m of closed ticks")
+	look(time.Minute, "pass", "", "canary 3 of 40,000 failing (0.008 %) without control: harm refuted")
+	look(5*time.Minute, "pass", "", "canary 14 of 240,000 failing (0.006 %) without control: harm refuted")
+	look(10*time.Second, "pass", "", "not told: nothing new within half a minute")
+	k.tell(time.Second, journal.Record{Kind: journal.Note, Text: "scap.yaml has changed since"})
+	look(5*time.Minute, "hold", "late", "logs of mw1003 are 74 s behind")
+	look(time.Minute, "left", "", "interrupted")
+	look(time.Minute, "fail", "", "no control left: 84 failing since 06:12:20 where the frozen rate of 0.006 % makes 9.1, beginning with an activation\ntop new error: TypeError in Foo.php:88, in this change")
+	k.view.Close()
 }
 
 func (k *tale) held(phase, cause, text string) {

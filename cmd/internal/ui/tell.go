@@ -41,6 +41,8 @@ func (s *story) tell(r journal.Record) []line {
 		return s.tellBegin()
 	case r.Kind == journal.Ruled:
 		return s.tellRuled(r)
+	case r.Kind == journal.Watched:
+		return s.tellWatch(r)
 	case r.Kind == journal.Note:
 		return cry("note: %s", Clean(joined(r.Target, r.Act, r.Text)))
 	case r.Kind == journal.End:
@@ -56,7 +58,7 @@ func (s *story) tell(r journal.Record) []line {
 		return nil
 	case r.Target == "":
 		return s.tellStep(r, took)
-	case r.Act == journal.Activate || r.Act == journal.Rollback || r.Act == journal.Repair || r.Act == isolate:
+	case r.Act == journal.Activate || r.Act == journal.Rollback || r.Act == journal.Repair || r.Act == journal.Isolate:
 		return s.tellHost(r, took)
 	}
 	return s.tellBulk(r, took)
@@ -172,9 +174,9 @@ func (s *story) tellHost(r journal.Record, took time.Duration) []line {
 	switch {
 	case r.Kind == journal.Intent:
 		return nil
-	case r.Act == isolate && h.cell == isolated:
+	case r.Act == journal.Isolate && h.cell == isolated:
 		return cry("%s", joined(fmt.Sprintf("%s ISOLATED: out of the pool and left there, %s", name, Took(took)), s.fresh(r.Text)))
-	case r.Act == isolate:
+	case r.Act == journal.Isolate:
 		return cry("%s", joined(fmt.Sprintf("%s NOT isolated, it may still serve, %s", name, Took(took)), s.fresh(r.Text)))
 	case h.cell == proven:
 		return say("%s proven on %s, %d/%d, %s", name, Short(s.to), p.count(proven), len(p.hosts), Took(took))
