@@ -1,0 +1,136 @@
+package prom
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"scap/canary"
+)
+
+// read makes one host's reading of what was heard of it.
+func (s *Source) read(r *canary.HostReading, h canary.Host, all *heard, w window) {
+	since := never
+	if !h.Since.IsZero() {
+		since = h.Since.Add(time.Millisecond - time.Nanosecond).UnixMilli() // rounded up
+	}
+	if bad := broken(all); bad != "" {
+		r.Problem, r.Cause = bad, canary.Contradict
+		return
+	}
+	ts := targets(all.counts[0], all.alive)
+	through, problem, cause := s.through(h, all, ts, w)
+	if problem != "" {
+		r.Problem, r.Cause = problem, cause
+		return
+	}
+	if w.now != 0 && through > w.now+ahead.Milliseconds() {
+		r.Problem, r.Cause = fmt.Sprintf("its newest sample is %s ahead of the time here", time.Duration(through-w.now)*time.Millisecond), canary.Skewed
+		return
+	}
+	for _, t := range ts {
+		if problem := t.hole(w, since); problem != "" {
+			r.Problem, r.Cause = problem, canary.Late
+			return
+		}
+	}
+	pieces, problem := s.pieces(h, all, ts, since, w.gap)
+	if problem != "" {
+		r.Problem, r.Cause = problem, canary.Contradict
+		return
+	}
+	r.Through = time.UnixMilli(through - s.c.Settle.Milliseconds()).UTC()
+	r.Ticks = s.ticks(pieces, w, r.Through.UnixMilli())
+	r.Nonce = h.Nonce != "" && s.proven(h, all, since)
+}
+
+// broken names a series that cannot be counted.
+func broken(all *heard) string {
+	for _, list := range all.counts {
+		for _, x := range list {
+			if x.bad != "" {
+				return x.bad
+			}
+		}
+	}
+	return ""
+}
+
+// mine says whether a series counts for the host's release.
+func (s *Source) mine(h canary.Host, x series) bool {
+	return s.c.ReleaseLabel == "" || h.Release == "" || x.release == h.Release
+}
+
+// through is the time of the newest scrape that all targets of the host had, and that still had its requests.
+func (s *Source) through(h canary.Host, all *heard, ts map[string]*target, w window) (at int64, problem string, cause canary.Cause) {
+	newest := never
+	for _, x := range all.counts[0] {
+		if s.mine(h, x) && len(x.samples) > 0 {
+			newest = max(newest, x.samples[len(x.samples)-1].at)
+		}
+	}
+	switch {
+	case newest == never && len(all.counts[0]) == 0:
+		return 0, fmt.Sprintf("Prometheus has no sample of requests to this host since %s", clock(w.begin)), canary.SourceDown
+	case newest == never:
+		return 0, fmt.Sprintf("Prometheus has no sample of requests that release %s served on it", clean(h.Release)), canary.NoTraffic
+	}
+	for _, t := range ts {
+		newest = min(newest, t.scrapes[len(t.scrapes)-1])
+	}
+	return newest, "", ""
+}
+
+// pieces is all that the host's counters grew by.
+func (s *Source) pieces(h canary.Host, all *heard, ts map[string]*target, since, gap int64) ([]piece, string) {
+	var pieces []piece
+	for kind, list := range all.counts {
+		for _, x := range list {
+			if !s.mine(h, x) || len(x.samples) == 0 {
+				continue
+			}
+			t := ts[x.target]
+			if t == nil {
+				return nil, fmt.Sprintf("%s comes from another target than its requests: name a heartbeat of both", s.counts[kind].what)
+			}
+			fresh := s.c.ReleaseLabel != "" && h.Release != "" && t.fresh(h.Release, since, gap)
+			grown, problem := t.grown(x, kind, since, fresh, gap)
+			if problem != "" {
+				return nil, fmt.Sprintf("%s: %s", s.counts[kind].what, problem)
+			}
+			pieces = append(pieces, grown...)
+		}
+	}
+	return pieces, s.tooMany(pieces)
+}
+
+// tooMany refuses a counter that appears with far more than what its host served meanwhile: it was not born then.
+func (s *Source) tooMany(pieces []piece) string {
+	for _, p := range pieces {
+		if p.kind == 0 || !p.born || p.d <= 100 {
+			continue
+		}
+		var n int64
+		for _, o := range pieces {
+			if o.kind == 0 && o.b > p.a && o.a < p.b {
+				n += o.d
+			}
+		}
+		if p.d > 2*n+100 {
+			return fmt.Sprintf("%s: a counter appeared at %s with %d, when the host had served %d", s.counts[p.kind].what, clock(p.b), p.d, n)
+		}
+	}
+	return ""
+}
+
+// proven says whether the host's runtime was heard of: by its nonce, or else by a sample of its release.
+func (s *Source) proven(h canary.Host, all *heard, since int64) bool {
+	young := func(x series) bool {
+		return len(x.samples) > 0 && x.samples[len(x.samples)-1].at >= since
+	}
+	if s.nonce != nil {
+		return slices.ContainsFunc(all.nonce, func(x series) bool { return x.nonce == h.Nonce && young(x) })
+	}
+	return s.c.ReleaseLabel != "" && h.Release != "" &&
+		slices.ContainsFunc(all.counts[0], func(x series) bool { return x.release == h.Release && young(x) })
+}
