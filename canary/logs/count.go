@@ -55,6 +55,7 @@ type source struct {
 	disorder disorder
 	lost     []span
 	losses   int
+	oddRun   int64 // of them, those since the last line in its form
 	behind   int64
 	ended    bool // read to its end
 	err      error

@@ -47,6 +47,7 @@ type follower struct {
 	skipped int64    // lines that were too long
 	notes   []string // what was lost for good
 	packed  []packedLog
+	buf     []byte
 }
 
 // packedLog is a file that was rotated and compressed before it was read: what it says is lost, up to until.
@@ -68,7 +69,8 @@ func (f *follower) next(budget int64, each func(line []byte)) (taken, behind int
 	if err := f.look(); err != nil {
 		return 0, 0, err
 	}
-	for _, g := range f.gens {
+	for i := 0; i < len(f.gens); i++ { // reading may find one more
+		g := f.gens[i]
 		n, err := f.read(g, budget, each)
 		taken += n
 		if err != nil {
@@ -249,7 +251,10 @@ func (f *follower) read(g *gen, budget int64, each func([]byte)) (int64, error) 
 		return 0, err
 	}
 	var taken int64
-	buf := make([]byte, chunk)
+	if f.buf == nil {
+		f.buf = make([]byte, chunk)
+	}
+	buf := f.buf
 	for taken < budget {
 		n, err := g.f.ReadAt(buf, g.off)
 		if err != nil && !errors.Is(err, io.EOF) {
@@ -294,16 +299,55 @@ func (g *gen) remember() error {
 	return nil
 }
 
-// stayed begins anew when the file was cut off since the last look, also when it has grown beyond the cursor again.
+// stayed begins anew when the file was cut off since the last look, also when it has grown beyond the cursor again. What it
+// held is read on in the copy that copytruncate made of it, when there is one; else it is lost.
 func (f *follower) stayed(g *gen) error {
-	now := make([]byte, len(g.tail))
-	n, err := g.f.ReadAt(now, g.off-int64(len(g.tail)))
-	if err != nil && !errors.Is(err, io.EOF) {
+	ok, err := g.holds(g.f)
+	if err != nil {
 		return fmt.Errorf("read %s: %w", f.path, err)
 	}
-	if !bytes.Equal(now[:n], g.tail) {
-		g.off, g.skip = 0, false
-		f.cuts++
+	if ok {
+		return nil
 	}
+	cut := &gen{f: g.f, id: g.id, mtime: g.mtime}
+	if file, id, ok := f.copyOf(g); ok {
+		g.f, g.id = file, id
+		i := slices.Index(f.gens, g)
+		f.gens = slices.Insert(f.gens, i+1, cut)
+		return nil
+	}
+	*g = *cut
+	f.cuts++
 	return nil
+}
+
+// holds reports whether a file has what was read last before the cursor.
+func (g *gen) holds(file *os.File) (bool, error) {
+	now := make([]byte, len(g.tail))
+	n, err := file.ReadAt(now, g.off-int64(len(g.tail)))
+	if err != nil && !errors.Is(err, io.EOF) {
+		return false, err
+	}
+	return bytes.Equal(now[:n], g.tail), nil
+}
+
+// copyOf finds what copytruncate made of a file before it cut it off.
+func (f *follower) copyOf(g *gen) (*os.File, fileID, bool) {
+	if len(g.tail) < tailLen {
+		return nil, fileID{}, false // too little to know it by
+	}
+	for _, p := range f.siblings(false) {
+		file, err := os.OpenFile(p, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+		if err != nil {
+			continue
+		}
+		st, err := file.Stat()
+		if err == nil && st.Mode().IsRegular() && !f.known(idOf(st)) {
+			if ok, err := g.holds(file); ok && err == nil {
+				return file, idOf(st), true
+			}
+		}
+		_ = file.Close()
+	}
+	return nil, fileID{}, false
 }

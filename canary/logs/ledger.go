@@ -49,7 +49,7 @@ func newLedger(c Config, q Query, begin time.Time, clock func() time.Time) *ledg
 	for _, s := range c.Sources {
 		src := &source{Log: s, parse: parserOf(s.Kind)}
 		since := begin
-		if q.Nonce != "" && !s.access() && q.Since.Before(since) {
+		if q.Nonce != "" && !s.access() && !q.Since.IsZero() && q.Since.Before(since) {
 			since = q.Since // that is where its nonce is
 		}
 		src.follow = follower{path: s.Path, since: since, when: func(line []byte) (time.Time, bool) {
@@ -148,10 +148,22 @@ func (l *ledger) line(i int, line []byte) {
 	e, form := s.parse(line)
 	if form == foreign {
 		s.odd++
+		s.oddRun++
+		if n := l.ring.of(s.newest.Unix()); n != nil {
+			n.read[i]++
+			n.odd[i]++
+		}
 		return
 	}
 	s.good++
-	if e.at.IsZero() || !l.timely(s, e.at) || form != telling {
+	s.oddRun = 0
+	if e.at.IsZero() || !l.timely(s, e.at) {
+		return
+	}
+	if n := l.ring.of(e.at.Unix()); n != nil {
+		n.read[i]++
+	}
+	if form != telling {
 		return
 	}
 	if e.web && l.heard(e) || e.at.Before(l.begin) || e.at.Before(l.q.Since) || l.c.own(e) {

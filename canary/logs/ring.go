@@ -25,6 +25,8 @@ type second struct {
 	ids     int64   // distinct failing requests that have an id
 	by      []int64 // failing requests by log, those without an id too
 	good    []int64 // by signal
+	read    []int64 // lines by log
+	odd     []int64 // of them, those in a foreign form, which came next after one of this second
 	prints  []secondPrint
 	workers []hand
 }
@@ -76,7 +78,10 @@ func (r *ring) of(sec int64) *second {
 	s := &r.slots[sec%int64(len(r.slots))]
 	if s.at != sec {
 		r.prints -= len(s.prints)
-		*s = second{at: sec, by: clear64(s.by, r.logs), good: clear64(s.good, r.signals), workers: s.workers[:0]}
+		*s = second{
+			at: sec, by: clear64(s.by, r.logs), good: clear64(s.good, r.signals),
+			read: clear64(s.read, r.logs), odd: clear64(s.odd, r.logs), workers: s.workers[:0],
+		}
 	}
 	return s
 }
@@ -141,6 +146,17 @@ func (r *ring) tick(from, to int64, signals []Signal) (t canary.Tick) {
 	}
 	t.Failing = failing(ids, by)
 	return t
+}
+
+// forms counts the lines of one log in [from, to), and those of them in a foreign form.
+func (r *ring) forms(log int, from, to int64) (read, odd int64) {
+	for sec := from; sec < to; sec++ {
+		if s := r.get(sec); s != nil {
+			read += s.read[log]
+			odd += s.odd[log]
+		}
+	}
+	return read, odd
 }
 
 // list returns the fingerprints of [from, to), the most frequent first; what is beyond the bound stands under others.

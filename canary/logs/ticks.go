@@ -193,7 +193,7 @@ func (f *Files) clocks(l *ledger, q Query, says says) {
 // problems says what is wrong with the logs, as far as it touches the range of q.
 func (l *ledger) problems(q Query, skew time.Duration, says says) {
 	from, to := q.From.Add(skew), q.To.Add(skew)
-	for _, s := range l.sources {
+	for i, s := range l.sources {
 		switch _, err := os.Stat(filepath.Dir(s.Path)); {
 		case s.err != nil:
 			says(canary.SourceDown, "read %s: %v", s.Path, s.err)
@@ -203,9 +203,8 @@ func (l *ledger) problems(q Query, skew time.Duration, says says) {
 		case err != nil:
 			says(canary.SourceDown, "%s: there is no such directory to log to: %v", s.Path, err)
 		}
-		const few, share = 10, 100
-		if s.odd > 0 && (s.odd >= s.good || s.odd >= few && s.odd > s.good/share) {
-			says(canary.SourceDown, "%s: %d of %d lines are not in the form %q: is its kind right?", s.Path, s.odd, s.odd+s.good, s.Kind)
+		if odd, read := l.strange(i, from, to); odd > 0 {
+			says(canary.SourceDown, "%s: %d of %d lines are not in the form %q: is its kind right?", s.Path, odd, read, s.Kind)
 		}
 		for _, old := range s.follow.packed {
 			if old.until.After(from) {
@@ -221,6 +220,21 @@ func (l *ledger) problems(q Query, skew time.Duration, says says) {
 	if floor := l.ring.floor(); l.begin.Unix() < floor && from.Unix() < floor {
 		says(canary.SourceDown, "only the last %s of its logs are kept, and %s is asked for", said(ringSeconds), stamp(from))
 	}
+}
+
+// strange counts the lines of a log that are not in its form, as far as they say that [from, to) is not known; else it returns
+// 0: some lines are torn by a crash.
+func (l *ledger) strange(i int, from, to time.Time) (odd, read int64) {
+	const row, few, share = 3, 10, 100
+	s := l.sources[i]
+	if s.oddRun >= row && s.newest.Before(to) || s.good == 0 {
+		return s.odd, s.odd + s.good
+	}
+	read, odd = l.ring.forms(i, from.Add(-slack).Unix(), to.Unix())
+	if 2*odd >= read || odd >= few && share*odd > read {
+		return odd, read
+	}
+	return 0, 0
 }
 
 // lose notes that lines of a log are gone: after the newest that was read, and before the next one.
