@@ -49,12 +49,12 @@ func TestCancelWhileTheGateLooksOrTheDeployerThinks(t *testing.T) {
 				}}
 				i := slices.IndexFunc(p.Phases, func(ph Phase) bool { return ph.Name == phase })
 				inner := p.Phases[i].Gate
-				p.Phases[i].Gate = strange(func(ctx context.Context, win canary.Window, e canary.Evidence) (canary.Ruling, error) {
+				p.Phases[i].Gate = strange(func(ctx context.Context, win canary.Window, _ canary.Evidence) (canary.Ruling, error) {
 					if asked {
 						return canary.Ruling{}, nil
 					}
 					cancel(cause)
-					e, _ = json.Marshal(seen{Looks: 1, Opened: win.Opened})
+					e, _ := json.Marshal(seen{Looks: 1, Opened: win.Opened})
 					return inner.Judge(ctx, win, e) // passes
 				})
 				if e := ended(t, r.Run(ctx, p), journal.Cancelled); !errors.Is(e, cause) {

@@ -365,12 +365,17 @@ func TestTheStoriesWouldShowABrokenInvariant(t *testing.T) {
 
 // The journal is lost with its deploy host: another one ends the deploy from what the targets know.
 func TestKilledAndTheJournalLost(t *testing.T) {
+	for name, s := range map[string]story{"plain": {test: 1, canary: 1, prod: 2, width: 1}, "suspect": {canary: 3, prod: 1, width: 1, suspect: "canary2"}} {
+		t.Run(name, func(t *testing.T) { loseTheJournal(t, with(s, canary.Fail)) })
+	}
+}
+
+func loseTheJournal(t *testing.T, s story) {
 	deaths, origins := 0, 0
 	for run := 1; ; run += 2 {
 		died := false
 		for _, again := range []int{0, 40, 60, 90, 120} {
 			synctest.Test(t, func(t *testing.T) {
-				s := story{test: 1, canary: 1, prod: 2, width: 1, gate: canary.Fail, kills: []int{run}}
 				w, p := s.world()
 				w.killAt = run
 				_ = (&Runner{Journal: w}).Run(t.Context(), p)
@@ -386,6 +391,13 @@ func TestKilledAndTheJournalLost(t *testing.T) {
 				<-time.After(time.Second) // what the hosts had begun they end
 				deaths++
 				o, err := FromTargets(Survey(t.Context(), p.Targets(), time.Second))
+				if errors.Is(err, ErrFinished) && s.suspect != "" && w.host(s.suspect).intent.Out {
+					w.without(t, s.suspect, relB) // all had switched
+					if !strings.Contains(err.Error(), "suspects: "+s.suspect) {
+						t.Error(err)
+					}
+					return
+				}
 				if errors.Is(err, ErrFinished) { // nobody was told to switch, or all had
 					w.on(t, w.hosts[0].disk)
 					return

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"scap/sync/release"
+	"scap/targets"
 )
 
 // Origin is what the targets alone know of the last deploy.
@@ -33,7 +34,7 @@ func FromTargets(seen []Seen) (Origin, error) {
 		}
 	}
 	if id, ok := one(seen); ok {
-		return Origin{}, fmt.Errorf("%w: every target that answers is proven on %s", ErrFinished, id.Short())
+		return Origin{}, fmt.Errorf("%w: every target that answers is proven on %s%s", ErrFinished, id.Short(), outAsSuspects(seen))
 	}
 	deploy, goal, err := whither(last.Switch.Owner)
 	if err != nil {
@@ -74,11 +75,15 @@ func FromTargets(seen []Seen) (Origin, error) {
 	return o, nil
 }
 
-// one returns the release that all who answer are settled on.
+// one returns the release that all who answer are settled on. A suspect that runs it as well is out for good reason.
 func one(seen []Seen) (id release.ID, ok bool) {
 	for _, s := range seen {
+		_, suspect := targets.IsSuspect(s.State.Intent)
+		on, sound := s.State.Consistent()
 		switch {
 		case s.Err != nil:
+		case suspect && sound && (id.IsZero() || id == on):
+			id = on
 		case !settled(s.State, s.State.Disk), !id.IsZero() && id != s.State.Disk:
 			return release.ID{}, false
 		default:
@@ -86,6 +91,20 @@ func one(seen []Seen) (id release.ID, ok bool) {
 		}
 	}
 	return id, !id.IsZero()
+}
+
+// outAsSuspects names the suspects, for a message; "" when there are none.
+func outAsSuspects(seen []Seen) string {
+	var list []string
+	for _, s := range seen {
+		if _, ok := targets.IsSuspect(s.State.Intent); ok && s.Err == nil {
+			list = append(list, s.Name())
+		}
+	}
+	if len(list) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; out of the pool as suspects: %s: look at them, then `scap repair`", some(list))
 }
 
 // proven returns the release that all who answer prove, in the pool or not.

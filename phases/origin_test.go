@@ -3,6 +3,7 @@ package phases
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -70,5 +71,29 @@ func TestARollbackThatDiedGoesOnWithoutItsJournal(t *testing.T) {
 		}
 		ended(t, (&Runner{Journal: w}).Undo(t.Context(), Plan{Deploy: o.Deploy, From: o.From, Release: release.Release{ID: o.To}, Phases: p.Phases, Pools: p.Pools}, nil), journal.RolledBack)
 		w.on(t, relB)
+	})
+}
+
+// A deploy that ended with a suspect out has nothing left to do; one that died on its way back has, for the suspect too.
+func TestASuspectOfADeployThatEnded(t *testing.T) {
+	five(t, func(t *testing.T, w *world) {
+		p := w.plan(2)
+		w.gate(p, "canary").suspect = "canary2"
+		ended(t, (&Runner{Journal: w}).Run(t.Context(), p), journal.Inconsistent)
+		if o, err := FromTargets(Survey(t.Context(), p.Targets(), time.Second)); !errors.Is(err, ErrFinished) || !strings.Contains(err.Error(), "canary2") {
+			t.Errorf("%+v, %v", o, err)
+		}
+		for _, h := range w.hosts {
+			if h.name != "canary2" {
+				h.disk, h.running, h.desired, h.intent.Token, h.intent.Claimer = relA, relA, relA, 7, backOwner("d1", relA)
+			}
+		}
+		o, err := FromTargets(Survey(t.Context(), p.Targets(), time.Second))
+		if err != nil || o.From != relA || o.Deploy != "d1" {
+			t.Fatalf("%+v, %v; want back to A", o, err)
+		}
+		w.records = nil
+		ended(t, (&Runner{Journal: w}).Undo(t.Context(), Plan{Deploy: o.Deploy, From: o.From, Release: release.Release{ID: o.To}, Phases: p.Phases, Pools: p.Pools}, nil), journal.RolledBack)
+		w.on(t, relA)
 	})
 }

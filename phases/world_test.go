@@ -424,6 +424,7 @@ type gate struct {
 	seen    int
 	prior   []string
 	windows []canary.Window
+	dies    func() // called when it looks for a process that is dead
 }
 
 // seen is a gate's evidence.
@@ -440,6 +441,10 @@ func (g *gate) Ready(context.Context) error { return g.ready }
 func (g *gate) Judge(_ context.Context, win canary.Window, prior canary.Evidence) (canary.Ruling, error) {
 	g.w.mu.Lock()
 	defer g.w.mu.Unlock()
+	if g.dies != nil && g.w.dead {
+		g.dies()
+		return canary.Ruling{}, errDead
+	}
 	g.seen++
 	g.prior = append(g.prior, string(prior))
 	g.windows = append(g.windows, win)
