@@ -20,6 +20,8 @@ var rooms = map[string][]string{
 	"cmd/internal/config": {},
 	"cmd/internal/ui":     {"phases", "phases/journal"},
 
+	"cmd/internal/ui/chart": {"cmd/internal/ui", "phases/journal"},
+
 	"phases":         {"phases/journal", "targets", "canary", "sync/release"},
 	"phases/journal": {},
 
