@@ -68,8 +68,8 @@ func harmless(t *testing.T, text string, l Look) {
 // onlyDrawing holds an SVG to be whole XML of the elements and attributes that are written here, and nothing else.
 func onlyDrawing(t *testing.T, text string) {
 	t.Helper()
-	elements := []string{"svg", "style", "rect", "text", "path", "title"}
-	attributes := []string{"xmlns", "viewBox", "width", "height", "role", "aria-label", "class", "x", "y", "d", "rx"}
+	elements := []string{"svg", "style", "rect", "text", "path", "circle", "title"}
+	attributes := []string{"xmlns", "viewBox", "width", "height", "role", "aria-label", "class", "x", "y", "d", "rx", "cx", "cy", "r"}
 	d := xml.NewDecoder(strings.NewReader(text))
 	for {
 		tok, err := d.Token()

@@ -5,6 +5,7 @@ import (
 	"html"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -152,7 +153,7 @@ type chartOf struct {
 }
 
 func (p *picture) curve(g *panel, cols []column, c chartOf) {
-	p.text(svgLeft, p.y+10, "small soft", c.title)
+	p.text(svgLeft+4, p.y+10, "small soft", c.title)
 	a := area{p.y + 16, c.height}
 	share := func(v float64) float64 { return (v - c.low) / (c.high - c.low) }
 	limit := a.at(share(c.limit))
@@ -179,6 +180,18 @@ func (p *picture) curve(g *panel, cols []column, c chartOf) {
 	}
 	if over != "" {
 		p.add(`<path class="%s" d="%s"/>`, c.class, over)
+	}
+	for i, col := range slices.Backward(cols) { // where it stands
+		if !col.seen {
+			continue
+		}
+		_, _, last := c.of(col)
+		class := "point"
+		if last >= c.limit {
+			class += c.class
+		}
+		p.add(`<circle class="%s" cx="%s" cy="%s" r="4"/>`, class, num(svgLeft+(float64(i)+.5)*(svgRight-svgLeft)/float64(len(cols))), num(a.at(share(last))))
+		break
 	}
 	p.y = a.top + a.height + 10
 }
@@ -229,7 +242,7 @@ func (p *picture) rates(g *panel) {
 			}
 		}
 	}
-	p.text(svgLeft, p.y+10, "small soft", "share of requests that fail")
+	p.text(svgLeft+4, p.y+10, "small soft", "share of requests that fail")
 	a := area{p.y + 16, 70}
 	p.add(`<path class="grid" d="M%s %sH%sM%s %sH%s"/>`, num(svgLeft), num(a.top), num(svgRight), num(svgLeft), num(a.top+a.height), num(svgRight))
 	p.text(svgLeft-8, a.top+4, "small soft end", percent(most))

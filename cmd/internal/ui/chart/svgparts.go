@@ -28,7 +28,7 @@ func (p *picture) ribbon(g *panel) {
 	width := (svgRight - svgLeft) / cols
 	draw := func(s state, from, to int) {
 		p.add(`<rect class="%s" x="%s" y="%s" width="%s" height="14"><title>%s</title></rect>`, s.class(), num(svgLeft+float64(from)*width), num(p.y+2),
-			num(max(float64(to-from)*width, 2)), html.EscapeString(ui.Clean(s.words())))
+			num(max(float64(to-from)*width, 4)), html.EscapeString(ui.Clean(s.words())))
 	}
 	from, last := -1, -1
 	var now state
@@ -140,12 +140,12 @@ func (p *picture) behind(mark int, top, bottom float64) {
 			p.text(x+4, top+12, "small strong", name)
 		}
 	}
-	p.b.WriteString(front[mark:])
 	for _, m := range p.s.marks {
 		if m.kind == eventMark {
 			p.add(`<path class="event" d="M%s %sV%s"/>`, num(p.x(p.axis.share(m.at))), num(top), num(bottom))
 		}
 	}
+	p.b.WriteString(front[mark:])
 }
 
 // table lists the looks that changed the verdict.

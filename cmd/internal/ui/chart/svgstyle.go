@@ -28,6 +28,6 @@ func (c palette) rules() string {
 	return strings.NewReplacer("PAGE", c.page, "INK", c.ink, "SOFT", c.soft, "GRID", c.grid, "BAND", c.band, "CURVE", c.curve, "FAILZONE", c.failzone,
 		"FAIL", c.fail, "PASSZONE", c.passzone, "PASS", c.pass, "CANARY", c.canary, "CONTROL", c.control, "HOLD", c.hold, "HELD", c.held, "SUSPECT", c.suspect,
 	).Replace(".page{fill:PAGE}text{fill:INK}text.soft{fill:SOFT}.grid{stroke:GRID}.band{fill:BAND}.wall{stroke:SOFT}.event{stroke:HELD}" +
-		".curve{stroke:CURVE}.drop{stroke:SUSPECT}.over,.faillimit{stroke:FAIL}.proof,.passlimit{stroke:PASS}.failzone{fill:FAILZONE}.passzone{fill:PASSZONE}" +
+		".curve{stroke:CURVE}.point{fill:CURVE}.pointover{fill:FAIL}.pointproof{fill:PASS}.drop{stroke:SUSPECT}.over,.faillimit{stroke:FAIL}.proof,.passlimit{stroke:PASS}.failzone{fill:FAILZONE}.passzone{fill:PASSZONE}" +
 		".canary{fill:CANARY}.control{stroke:CONTROL}.v-pass{fill:PASS}.v-fail{fill:FAIL}.v-suspect{fill:SUSPECT}.v-held{fill:HELD}.v-hold{fill:HOLD}")
 }
