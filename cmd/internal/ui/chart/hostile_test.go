@@ -146,7 +146,7 @@ func TestBroken(t *testing.T) {
 	k.looks(journal.Ruled, "canaries", 3, 2000, .05, 0, 0)
 	k.tell(time.Second, journal.Record{Kind: journal.Ruled, Phase: "canaries", Verdict: "fail", Text: "it stands", Data: json.RawMessage(`{"numbers":{"e":"much"}}`)})
 	out := render(t, k.records, Look{Width: 80})
-	for _, want := range []string{"the figures of 1 rulings cannot be read", "it stands", "canaries fail"} {
+	for _, want := range []string{"the figures of 1 rulings cannot be read", "it stands", "canaries fail", "gate of canaries: fail after 1 look"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("want %q:\n%s", want, out)
 		}

@@ -17,7 +17,7 @@ import (
 const (
 	maxPoints = 200000
 	maxMarks  = 2000
-	maxPanels = 8
+	maxPanels = 24
 )
 
 // Story is what a journal tells of its gates. The zero value is that of an empty journal.
@@ -138,7 +138,7 @@ func (s *Story) rule(r journal.Record) {
 		s.broken++
 	}
 	for i, l := range looks {
-		p := s.panel(l, i, len(looks))
+		p := s.panel(r.Phase, l, i, len(looks))
 		if p == nil {
 			continue
 		}
@@ -146,13 +146,17 @@ func (s *Story) rule(r journal.Record) {
 	}
 }
 
-// panel returns the panel of the gate that took a look: by its name, or by its place among of in all.
-func (s *Story) panel(l look, place, of int) *panel {
+// panel returns the panel of the gate that took a look: by its name. One without a name is found by its place among of in
+// all, in one phase: another phase may have other gates.
+func (s *Story) panel(phase string, l look, place, of int) *panel {
 	name := l.name
 	if name == "" {
 		name = "gate"
 		if of > 1 {
 			name = fmt.Sprintf("gate %d", place+1)
+		}
+		if phase != "" {
+			name += " of " + phase
 		}
 	}
 	for _, p := range s.panels {
