@@ -11,6 +11,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -66,7 +67,11 @@ func (s *Source) ask(ctx context.Context, body object) (*answer, error) {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return nil, fmt.Errorf("search %s: %s", s.place(), clean(err.Error()))
+		var outer *url.Error
+		if errors.As(err, &outer) { // it would repeat the URL
+			err = outer.Err
+		}
+		return nil, fmt.Errorf("search %s: %w", s.place(), cleaned{err})
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))

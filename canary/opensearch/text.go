@@ -27,6 +27,13 @@ func clean(s string) string {
 	return s
 }
 
+// cleaned is an error whose text comes from outside.
+type cleaned struct{ error }
+
+func (c cleaned) Error() string { return clean(c.error.Error()) }
+
+func (c cleaned) Unwrap() error { return c.error }
+
 // Numbers and ids differ from request to request; what kind of failure it is does not depend on them.
 var varying = regexp.MustCompile(`\b(0x)?[0-9a-fA-F]*[0-9][0-9a-fA-F-]{7,}\b|[0-9]+`)
 
@@ -62,5 +69,5 @@ func fingerprint(class, file, message string) (text, bare string) {
 	if m := normalise(message); m != "" {
 		text += ": " + m
 	}
-	return text, bare
+	return clean(text), bare
 }
