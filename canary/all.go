@@ -25,6 +25,7 @@ var _ Gate = all(nil)
 
 // part is one gate's share of a combined ruling.
 type part struct {
+	Name     string          `json:"name,omitempty"`
 	Verdict  Verdict         `json:"verdict"`
 	Cause    Cause           `json:"cause,omitempty"`
 	Suspects []string        `json:"suspects,omitempty"`
@@ -59,6 +60,9 @@ func (a all) Judge(ctx context.Context, w Window, prior Evidence) (Ruling, error
 		wg.Go(func() { parts[i] = look(ctx, g, w, priors[i]) })
 	}
 	wg.Wait()
+	for i, name := range a.names() {
+		parts[i].Name = name
+	}
 	r, err := join(parts)
 	if err == nil {
 		r.Evidence, err = a.keep(prior, parts)
@@ -139,7 +143,7 @@ func look(ctx context.Context, g Gate, w Window, prior Evidence) part {
 	if r.Verdict != Pass && r.Verdict != Fail && (r.Verdict != Suspect || len(r.Suspects) == 0) {
 		r.Verdict = Hold
 	}
-	return part(r)
+	return part{"", r.Verdict, r.Cause, r.Suspects, r.Reason, r.Numbers, r.Evidence}
 }
 
 // join is the worst word of all: a fail, else a suspect host, else a hold.

@@ -1,6 +1,7 @@
 package canary
 
 import (
+	"math"
 	"time"
 )
 
@@ -62,6 +63,16 @@ func (t total) rate() float64 {
 		return 0
 	}
 	return float64(t.X) / float64(t.N)
+}
+
+// upper is a rate that the true one is unlikely to exceed: two standard deviations above what was counted. What was counted of
+// few failures must not make a rise of what is only known badly.
+func (t total) upper(phi float64) float64 {
+	if t.N <= 0 {
+		return 0
+	}
+	x := float64(t.X) + 1
+	return (x + 2*math.Sqrt(phi*x)) / float64(t.N)
 }
 
 // hardStop is a tick in which at least half of the canaries' requests failed.
@@ -179,7 +190,7 @@ func (b *Book) both(r *Rule, c *Counts, nc, x, nb, y int64, phi float64) {
 	}
 	b.Refuted.add(r, x, nc, x+y, theta, phi)
 	if b.Past.N > 0 {
-		b.Red.add(c.At, y, float64(nb)*max(b.Past.rate(), r.cleanRate()), maxUnharmed, r.HarmRatio, phi)
+		b.Red.add(c.At, y, float64(nb)*max(b.Past.upper(phi), r.cleanRate()), maxUnharmed, r.HarmRatio, phi)
 	}
 	b.Rise = drift{}
 	if len(c.Control) > 1 {
@@ -191,9 +202,8 @@ func (b *Book) both(r *Rule, c *Counts, nc, x, nb, y int64, phi float64) {
 func (b *Book) alone(r *Rule, c *Counts, nc, x int64, phi float64) {
 	b.Lone.more(nc, x)
 	b.hostTotals(c.Canary)
-	rate := b.frozen(r)
-	b.Refuted.addAlone(r, x, nc, rate, phi)
-	if rate <= 0 {
+	old := b.old(r)
+	if b.Refuted.addAlone(r, x, nc, old.rate(), phi); old.N <= 0 {
 		return
 	}
 	if b.Red.G > 0 { // what had begun on the control goes on here, with its onset
@@ -204,7 +214,7 @@ func (b *Book) alone(r *Rule, c *Counts, nc, x int64, phi float64) {
 			b.Hosts[j].Alone = 0
 		}
 	}
-	b.Rise.add(c.At, x, float64(nc)*rate, maxUnharmed, r.HarmRatio, phi)
+	b.Rise.add(c.At, x, float64(nc)*max(old.upper(phi), r.cleanRate()), maxUnharmed, r.HarmRatio, phi)
 	for j := range b.Hosts {
 		if cell := b.Hosts[j].cell(c.Canary); cell != nil {
 			_, hx := cell.counts()
@@ -224,17 +234,14 @@ func (b *Book) hostTotals(cells []Cell) {
 	}
 }
 
-// frozen is the rate of failing that the old release had: of the control during this deploy, or with its past when that was
-// little; 0 is not known. A rate too low to be harm is not told from a lower one.
-func (b *Book) frozen(r *Rule) float64 {
+// old is what is known of the old release when none of its hosts is left: the control during this deploy, with its past when
+// that was little.
+func (b *Book) old(r *Rule) total {
 	t := b.Control
 	if t.N < 10*r.MinRequests {
 		t.more(b.Past.N, b.Past.X)
 	}
-	if t.N <= 0 {
-		return 0
-	}
-	return max(t.rate(), r.cleanRate())
+	return t
 }
 
 // share compares the canary's share of the requests with what its hosts should get.

@@ -79,6 +79,9 @@ func rank(v Verdict) int { return [...]int{Pass: 0, Hold: 1, Suspect: 2, Fail: 3
 var nothing = finding{verdict: Pass}
 
 func (b *Book) byTraffic(*Rule, View) finding {
+	if b.Next.IsZero() {
+		return finding{cause: Gathering, rule: byGathering}
+	}
 	if b.CanaryHosts == 0 || b.Closed > 0 && b.Sample == 0 {
 		return finding{cause: NoTraffic, rule: byTraffic}
 	}
@@ -92,7 +95,7 @@ func (b *Book) byRatio(r *Rule, _ View) finding {
 	}
 	h, below := b.worst(r.LeaveOut)
 	phi := b.Phi.phi(r, b.Largest)
-	lone := apart(h.X, h.N, b.Canary.X+b.Lone.X, b.Canary.N+b.Lone.N, phi) >= r.LeaveOut
+	lone := apart(h.X, h.N, b.Canary.X+b.Lone.X, b.Canary.N+b.Lone.N, phi) >= r.FailAt
 	switch {
 	case len(b.Hosts) >= 2 && below == 0:
 		return finding{verdict: Fail, rule: byRatio}
@@ -155,7 +158,7 @@ func (b *Book) byPrints(r *Rule, v View) finding {
 			f.verdict, f.cause, f.hosts = Hold, OneHost, []string{k.Host}
 		case !k.More:
 			f = nothing // one host of several: its rate is judged, not its words
-		case b.ControlHosts == 0 && !k.Change && !b.near(r, k.First):
+		case b.ControlHosts == 0 && k.Change != inside && !b.near(r, k.First):
 			f.verdict, f.cause = Hold, BothRed
 			if v.DespiteRed != "" {
 				f = nothing

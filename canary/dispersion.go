@@ -9,7 +9,7 @@ import "math"
 type Dispersion struct {
 	Chi2  float64 `json:"chi2"`
 	DF    int     `json:"df"`
-	Ticks int     `json:"ticks"` // all that were looked at, with failures or without
+	Ticks int     `json:"ticks"` // with requests on several hosts, with failures or without
 }
 
 // minTicks of history are needed for an estimate.
@@ -18,10 +18,6 @@ const minTicks = 60
 // Add takes one tick of the control hosts.
 func (d *Dispersion) Add(cells []Cell) {
 	n, x := sum(cells)
-	d.Ticks++
-	if n <= 0 || x <= 0 {
-		return
-	}
 	var chi2 float64
 	df := -1
 	for i := range cells {
@@ -29,18 +25,24 @@ func (d *Dispersion) Add(cells []Cell) {
 		if cn == 0 {
 			continue
 		}
-		e := float64(x) * float64(cn) / float64(n)
-		chi2 += (float64(cx) - e) * (float64(cx) - e) / e
 		df++
+		if x > 0 {
+			e := float64(x) * float64(cn) / float64(n)
+			chi2 += (float64(cx) - e) * (float64(cx) - e) / e
+		}
 	}
 	if df < 1 {
+		return // nothing to compare
+	}
+	d.Ticks++
+	if x == 0 {
 		return
 	}
 	d.Chi2 = min(d.Chi2+chi2, math.MaxFloat64/4)
 	d.DF += df
 }
 
-// Phi is what evidence is divided by, from 1 to r.PhiMax. With fewer than 60 ticks, or none that compares hosts, it is largest,
+// Phi is what evidence is divided by, from 1 to r.PhiMax. With fewer than 60 ticks it is largest,
 // the largest seen on this fleet, or r.PhiUnknown when that is not known (0).
 func (d Dispersion) Phi(r Rule, largest float64) float64 {
 	def(&r.PhiMax, 20)
@@ -59,10 +61,13 @@ func (d *Dispersion) phi(r *Rule, largest float64) float64 {
 	return min(r.PhiMax, max(1, phi))
 }
 
-// estimate is the raw chi2/df, if there is history enough for one.
+// estimate is the raw chi2/df, if there is history enough for one. No failure at all is no sign of clusters.
 func (d *Dispersion) estimate() (float64, bool) {
-	if d.Ticks < minTicks || d.DF < 1 {
+	if d.Ticks < minTicks {
 		return 0, false
+	}
+	if d.DF < 1 {
+		return 1, true
 	}
 	return d.Chi2 / float64(d.DF), true
 }

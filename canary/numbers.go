@@ -45,6 +45,7 @@ type Numbers struct {
 	Lag     time.Duration `json:"lag,omitempty"`      // of the telemetry that is furthest behind
 	LeftOut []string      `json:"left_out,omitempty"` // control hosts that were not compared with, and why
 	Missing []string      `json:"missing,omitempty"`  // what stands in the way of a Pass besides
+	Notes   []string      `json:"notes,omitempty"`    // what did not, and should be known
 }
 
 // Side counts requests and distinct failing ones.
@@ -85,7 +86,7 @@ func (b *Book) Numbers(r Rule) Numbers {
 		Ratio: ratio(b.Canary.X, b.Canary.N, b.Control.X, b.Control.N), E: mean(b.Wealth), Hosts: len(b.Hosts),
 		PassBy: evalue(b.Refuted.Ratio), PassBy0: evalue(b.Refuted.Rate),
 		Phi: b.Phi.phi(&r, b.Largest), Chi2: b.Phi.Chi2, DF: b.Phi.DF,
-		Share: b.Theta, Due: b.Expected, Frozen: b.frozen(&r), Red: b.Red.G, Rise: b.Rise.G, Limits: r,
+		Share: b.Theta, Due: b.Expected, Frozen: b.old(&r).rate(), Red: b.Red.G, Rise: b.Rise.G, Limits: r,
 	}
 	if h, _ := b.worst(r.LeaveOut); h != nil {
 		n.Host, n.Without = h.Host, mean(h.Wealth)
@@ -98,7 +99,7 @@ func (b *Book) Numbers(r Rule) Numbers {
 	}
 	for i := range b.Kinds[:min(len(b.Kinds), 5)] {
 		k := &b.Kinds[i]
-		n.Errors = append(n.Errors, Error{k.Text, k.Count, k.isNew(), k.Change, k.ID})
+		n.Errors = append(n.Errors, Error{k.Text, k.Count, k.isNew(), k.Change == inside, k.ID})
 	}
 	for i := range b.Signals {
 		s := &b.Signals[i]
@@ -130,13 +131,19 @@ func (b *Book) rule(r Rule, v View) Ruling {
 	if f.verdict == Suspect {
 		out.Suspects = f.hosts
 	}
-	var err error
-	if out.Numbers, err = json.Marshal(n); err != nil { // numbers that nobody can check later
-		out.Numbers = nil
-		if out.Verdict == Pass {
-			out.Verdict, out.Cause = Hold, Contradict
-		}
-		out.Reason += " (figures not to be written: " + err.Error() + ")"
-	}
+	out.set(n)
 	return out
+}
+
+// set writes the numbers into a ruling. Without them nobody can check it, so it is no pass.
+func (r *Ruling) set(n Numbers) {
+	var err error
+	if r.Numbers, err = json.Marshal(n); err == nil {
+		return
+	}
+	r.Numbers = nil
+	if r.Verdict == Pass {
+		r.Verdict, r.Cause = Hold, Contradict
+	}
+	r.Reason += " (figures not to be written: " + err.Error() + ")"
 }

@@ -26,8 +26,8 @@ type printBook struct {
 	More    bool      `json:"more,omitempty"` // others had it too
 	First   time.Time `json:"first"`          // the tick before which it was read first
 	Known   bool      `json:"known,omitempty"`
-	Asked   bool      `json:"asked,omitempty"` // memory and change were looked up
-	Change  bool      `json:"change,omitempty"`
+	Asked   bool      `json:"asked,omitempty"`  // memory and change were looked up
+	Change  string    `json:"change,omitempty"` // in or out of this change; "": not known
 }
 
 // isNew says that the control never had it, neither in this deploy nor in the memory of the last days.
@@ -105,9 +105,15 @@ func (b *Book) knows(text string) bool {
 	return ok || b.Forgot
 }
 
+// Whether the file of an error is part of the change.
+const (
+	inside  = "in"
+	outside = "out"
+)
+
 // Resolve looks up what is not known yet of each kind of failure: seen says whether the fleet had it lately, changed
-// whether its file is part of the change. Each is asked once for each kind.
-func (b *Book) Resolve(seen, changed func(string) bool) {
+// whether its file is part of the change: in, out or "". Each is asked once for each kind.
+func (b *Book) Resolve(seen func(string) bool, changed func(string) string) {
 	for i := range b.Kinds {
 		k := &b.Kinds[i]
 		if k.Asked {
@@ -115,7 +121,9 @@ func (b *Book) Resolve(seen, changed func(string) bool) {
 		}
 		k.Asked = true
 		k.Known = k.Known || seen(k.Text)
-		k.Change = k.File != "" && changed(k.File)
+		if k.File != "" {
+			k.Change = changed(k.File)
+		}
 	}
 }
 

@@ -25,8 +25,8 @@ func (b *Book) reason(r *Rule, f finding, n *Numbers) string {
 	case byRed:
 		return fmt.Sprintf("not this release: %s; canary and control alike", f.text)
 	case byControl:
-		return fmt.Sprintf("not this release: control %s of %s failing since %s, %s expected from before the deploy; canary %s",
-			number(b.Red.X), "its requests", clock(b.Red.From), count(b.Red.E), rates(b.Canary))
+		return fmt.Sprintf("not this release: control had %s requests failing since %s where %s are usual; since the batch canary %s, control %s",
+			number(b.Red.X), clock(b.Red.From), count(b.Red.E), rates(b.Batch), rates(b.Against))
 	case byShare:
 		return fmt.Sprintf("canaries get %s of the requests and should get %s: are they in the pool? %s", percent(b.Theta), percent(b.Expected), b.counts())
 	case byTraffic:
@@ -76,7 +76,7 @@ func (b *Book) ratioReason(r *Rule, f finding, n *Numbers) string {
 
 func (b *Book) riseReason(r *Rule, f finding) string {
 	said := fmt.Sprintf("no control left: %s failing since %s where the frozen rate of %s makes %s",
-		number(b.Rise.X), clock(b.Rise.From), percent(b.frozen(r)), count(b.Rise.E))
+		number(b.Rise.X), clock(b.Rise.From), percent(b.old(r).rate()), count(b.Rise.E))
 	switch {
 	case f.verdict == Fail:
 		return said + ", beginning with an activation" + b.top()
@@ -94,10 +94,10 @@ func (b *Book) printReason(f finding, n *Numbers) string {
 	said := fmt.Sprintf("new error, %s distinct requests on the canary (%s of %s failing), %d on control, never before: %s%s",
 		number(f.kind.Count), number(b.Canary.X+b.Lone.X), number(b.Canary.N+b.Lone.N), f.kind.Control, f.kind.Text, inChange(f.kind))
 	said += fmt.Sprintf("; %d suffice", n.NewAt)
-	switch {
-	case f.cause == OneHost:
+	switch f.cause {
+	case OneHost:
 		return fmt.Sprintf("%s; all on %s, of %d canary hosts: too few to tell host from release", said, f.hosts[0], b.CanaryHosts)
-	case f.cause == BothRed:
+	case BothRed:
 		return "not this release by its time: " + said + "; it began at " + clock(f.kind.First) + ", not close to an activation"
 	}
 	return said
@@ -197,10 +197,10 @@ func (b *Book) top() string {
 }
 
 func inChange(k *printBook) string {
-	switch {
-	case k.Change:
+	switch k.Change {
+	case inside:
 		return ", in this change"
-	case k.File != "":
+	case outside:
 		return ", in no file of this change"
 	}
 	return ""
@@ -250,7 +250,7 @@ func big(e float64) string {
 
 // about writes a duration as people say it.
 func about(d time.Duration) string {
-	if d < 90*time.Second {
+	if d < 2*time.Minute {
 		return fmt.Sprintf("%d s", int(math.Ceil(d.Seconds())))
 	}
 	return fmt.Sprintf("%d min", int(math.Ceil(d.Minutes())))

@@ -202,7 +202,7 @@ func (s *signalBook) redness(r *Rule, sig Signal, fleet int) string {
 	switch {
 	case sig.AtLeast > 0 && all < sig.AtLeast:
 		return s.Name + " " + count(all) + " a minute on all hosts, below " + count(sig.AtLeast)
-	case usual > 0 && now < below*usual && surprise(now, usual) >= math.Log(r.FailAt):
+	case usual > 0 && now < below*usual && surprise(now, usual)/s.Phi.phi(r, 0) >= math.Log(r.FailAt):
 		return s.Name + " " + count(now) + " a minute on both arms, below " + percent(below) + " of the usual " + count(usual)
 	}
 	return ""

@@ -1,0 +1,344 @@
+package canary
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// answer is what the source said of every host.
+type answer struct {
+	q      Query
+	hosts  []HostReading // canaries, then controls
+	lasted time.Time     // beginning of the tick that was judged before and is read once more; zero: none
+}
+
+// maxBehind is how far back a look goes that nobody took for long.
+const maxBehind = 45 * time.Minute
+
+// next is where the ticks that were not judged begin.
+func (l *glance) next() time.Time {
+	if l.acc.Book.Next.IsZero() {
+		return l.acc.Start
+	}
+	return l.acc.Book.Next
+}
+
+// answers reads the ticks since the last look, of all hosts. It returns nil when there is nothing to go on with, and has said why.
+func (l *glance) answers(ctx context.Context) *answer {
+	a := &answer{}
+	q, r, err := l.stepped(ctx, Query{Hosts: append(append([]Host{}, l.canary...), l.control...), Now: l.w.Now}, func(step time.Duration) (from, to time.Time) {
+		from, to = l.next(), l.w.Now.Truncate(step)
+		if early := to.Add(-maxBehind); from.Before(early) {
+			from = early
+			l.acc.Last = nil
+		}
+		if len(l.acc.Last) > 0 {
+			from = from.Add(-step)
+			a.lasted = from
+		}
+		return from, to
+	})
+	switch {
+	case errors.Is(err, errNoTick):
+		return nil // the book says that it gathers
+	case err != nil:
+		l.lack(SourceDown, "%s does not answer: %v", l.from(), err)
+		return nil
+	}
+	a.q, a.hosts = q, r.Hosts
+	return a
+}
+
+func (l *glance) from() string {
+	if l.t.From == "" {
+		return "the source"
+	}
+	return l.t.From
+}
+
+// nonces notes which canaries' nonces were read back through the path of their events, so that it is their log that
+// is read. A source looks for it from the runtime's beginning on.
+func (l *glance) nonces(ctx context.Context, a *answer) {
+	if l.t.NoNonce {
+		return
+	}
+	var again []Host
+	for i, h := range l.canary {
+		switch {
+		case h.Nonce == "":
+			l.lack(Unproven, "%s has no nonce to read back", h.Name)
+		case l.acc.Proven.has(id(h)):
+		case a.hosts[i].Problem == "" && a.hosts[i].Nonce:
+			l.acc.Proven.put(id(h))
+		case a.hosts[i].Problem != "": // said already
+		case h.Since.Before(a.q.From):
+			again = append(again, h)
+		default:
+			l.unproven(h)
+		}
+	}
+	if len(again) == 0 {
+		return
+	}
+	q := Query{Hosts: again, Step: a.q.Step, From: a.q.From, To: a.q.To, Now: l.w.Now}
+	for _, h := range again {
+		if at := h.Since.Truncate(q.Step); at.Before(q.From) {
+			q.From = at
+		}
+	}
+	if early := q.To.Add(-maxBehind); q.From.Before(early) {
+		q.From = early
+	}
+	r, err := l.t.read(ctx, q)
+	for i, h := range again {
+		if err == nil && r.Hosts[i].Nonce && r.Hosts[i].Problem == "" {
+			l.acc.Proven.put(id(h))
+		} else {
+			l.unproven(h)
+		}
+	}
+}
+
+func (l *glance) unproven(h Host) {
+	l.lack(Unproven, "nonce of %s not read back %s after it was proven: is it its log that is read?", h.Name, about(max(0, l.w.Now.Sub(l.w.Opened))))
+}
+
+// sameAgain compares the last judged tick with what the source says of it now. A closed tick never changes.
+func (l *glance) sameAgain(a *answer) {
+	if a.lasted.IsZero() {
+		return
+	}
+	cells := a.cells()
+	for _, was := range l.acc.Last {
+		for i := range a.hosts {
+			h := &a.hosts[i]
+			if h.Host != was.Host || h.Problem != "" || h.Through.Before(a.lasted.Add(a.q.Step)) {
+				continue
+			}
+			now := a.cell(cells, i, a.lasted)
+			n, x := now.counts()
+			if n == was.N && x == was.X {
+				continue
+			}
+			l.acc.Doubt = l.acc.Book.Next
+			l.acc.Told = fmt.Sprintf("%s had %d of %d requests failing at %s, and now %d of %d", was.Host, was.X, was.N, clock(a.lasted), x, n)
+		}
+	}
+}
+
+// doubt holds for a dwell after the source contradicted itself.
+func (l *glance) doubt() {
+	if d := l.acc.Doubt; !d.IsZero() && l.acc.Book.Next.Sub(d) < l.r.Dwell {
+		l.lack(Contradict, "%s says two things of one time: %s", l.from(), l.acc.Told)
+	}
+}
+
+// limits are how far telemetry may lag, in no less than a few of its ticks.
+func (l *glance) limits() (stop, hold time.Duration) {
+	return max(l.r.LateStop, 2*l.r.Tick), max(l.r.LateHold, 3*l.r.Tick)
+}
+
+// usable says which hosts can be judged now, canaries then controls, up to which time all of these are known, and whether any
+// canary is missing. Controls that are missing are left out.
+func (l *glance) usable(a *answer) (ok []bool, through time.Time, all bool) {
+	stop, hold := l.limits()
+	ok, through, all = make([]bool, len(a.hosts)), a.q.To, true
+	controls := 0
+	for i := range a.hosts {
+		h := &a.hosts[i]
+		lag := l.w.Now.Sub(h.Through)
+		why, cause := "", Late
+		switch {
+		case h.Problem != "":
+			why, cause = fmt.Sprintf("%s: %s", h.Host, h.Problem), h.Cause
+			if cause == "" {
+				cause = SourceDown
+			}
+		case h.Through.IsZero():
+			why = fmt.Sprintf("nothing is known of %s", h.Host)
+		case lag > hold:
+			why = fmt.Sprintf("%s is %s behind, more than %v", h.Host, about(lag), hold)
+		case lag > stop:
+			why = fmt.Sprintf("%s is %s behind, more than %v", h.Host, about(lag), stop)
+		}
+		if h.Problem == "" && !h.Through.IsZero() && (i < len(l.canary) || lag <= stop) {
+			l.lag = max(l.lag, lag)
+		}
+		switch {
+		case why == "":
+			ok[i] = true
+			if i >= len(l.canary) {
+				controls++
+			}
+			if h.Through.Before(through) {
+				through = h.Through
+			}
+		case i < len(l.canary):
+			all = false
+			l.lack(cause, "%s", why)
+		default:
+			l.leftOut = append(l.leftOut, why)
+		}
+	}
+	if controls == 0 && len(l.control) > 0 {
+		all = false
+		l.lack(SourceDown, "no control host can be compared with: %s", few(l.leftOut, 2))
+		l.leftOut = nil
+	}
+	return ok, through.Truncate(a.q.Step), all
+}
+
+// close judges the ticks that are closed on every canary, into the account, and then those that are closed on the canaries that can be
+// read, into a copy: what these fail stands, though another host hangs.
+func (l *glance) close(ctx context.Context, a *answer) *account {
+	ok, fast, all := l.usable(a)
+	tested, err := l.acc.clone()
+	if err == nil {
+		err = l.feed(ctx, tested, a, ok, fast)
+	}
+	if err != nil {
+		l.lack(SourceDown, "%s does not answer: %v", l.from(), err)
+	}
+	if err == nil && all {
+		l.acc = tested
+		return tested
+	}
+	if tested == nil {
+		return l.acc
+	}
+	return tested // not kept unless it fails: the ticks are judged again when all canaries are known
+}
+
+// feed adds the ticks up to through to acc, and their fingerprints.
+func (l *glance) feed(ctx context.Context, acc *account, a *answer, ok []bool, through time.Time) error {
+	from, step := l.next(), a.q.Step
+	if from.Before(a.q.From) {
+		from = a.q.From
+	}
+	to := from
+	cells := a.cells()
+	for at := from; !at.Add(step).After(through); at = at.Add(step) {
+		c := l.tick(a, cells, ok, at)
+		acc.Book.Add(l.r, c)
+		acc.last(c)
+		to = at.Add(step)
+		if v, _, _ := acc.Book.Verdict(l.r); v == Fail {
+			break
+		}
+	}
+	if !to.After(from) {
+		return nil
+	}
+	return l.prints(ctx, acc, a, ok, from, to)
+}
+
+// cells are each host's ticks by their beginning.
+func (a *answer) cells() []map[int64]*Tick {
+	list := make([]map[int64]*Tick, len(a.hosts))
+	for i := range a.hosts {
+		list[i] = make(map[int64]*Tick, len(a.hosts[i].Ticks))
+		for j := range a.hosts[i].Ticks {
+			list[i][a.hosts[i].Ticks[j].At.UnixNano()] = &a.hosts[i].Ticks[j]
+		}
+	}
+	return list
+}
+
+// cell is a host's count of the tick that begins at that time. One that is not listed had no request.
+func (a *answer) cell(cells []map[int64]*Tick, i int, at time.Time) Cell {
+	c := Cell{Host: a.hosts[i].Host}
+	if k := cells[i][at.UnixNano()]; k != nil {
+		c.N, c.X, c.Good = k.Requests, k.Failing, k.Good
+	}
+	return c
+}
+
+// tick puts together the counts of one tick: of each host that can be judged and whose runtime had begun.
+func (l *glance) tick(a *answer, cells []map[int64]*Tick, ok []bool, at time.Time) Counts {
+	c := Counts{At: at.UTC()}
+	for i := range a.hosts {
+		h := &a.hosts[i]
+		cell := a.cell(cells, i, at)
+		cell.Earlier = l.earlier[h.Host]
+		switch {
+		case !ok[i]:
+		case i < len(l.canary):
+			if l.since(l.canary[i], h.Skew).Before(at.Add(a.q.Step)) {
+				c.Canary = append(c.Canary, cell)
+			}
+		case !l.control[i-len(l.canary)].Since.Add(-h.Skew).After(at):
+			c.Control = append(c.Control, cell)
+		}
+	}
+	return c
+}
+
+// maxLast hosts are read again.
+const maxLast = 48
+
+// last notes a tick as the one that was judged last.
+func (a *account) last(c Counts) {
+	a.Last = a.Last[:0]
+	for _, arm := range [][]Cell{c.Canary, c.Control} {
+		for i := range arm {
+			if len(a.Last) < maxLast {
+				n, x := arm[i].counts()
+				a.Last = append(a.Last, seen{arm[i].Host, n, x})
+			}
+		}
+	}
+}
+
+// prints reads the kinds of failure of exactly the ticks that were added, of hosts with failures in them.
+func (l *glance) prints(ctx context.Context, acc *account, a *answer, ok []bool, from, to time.Time) error {
+	var hosts []Host
+	var arms []Arm
+	all := append(append([]Host{}, l.canary...), l.control...)
+	for i := range a.hosts {
+		if !ok[i] || !fails(&a.hosts[i], from, to) {
+			continue
+		}
+		hosts = append(hosts, all[i])
+		arm := OnCanary
+		if i >= len(l.canary) {
+			arm = OnControl
+		}
+		arms = append(arms, arm)
+	}
+	if len(hosts) == 0 {
+		return nil
+	}
+	r, err := l.t.read(ctx, Query{Hosts: hosts, From: from, To: to, Step: a.q.Step, Now: l.w.Now, Prints: true})
+	if err != nil {
+		return err
+	}
+	for _, arm := range []Arm{OnControl, OnCanary} { // what the control has is no news
+		for i := range r.Hosts {
+			if arms[i] != arm {
+				continue
+			}
+			if p := r.Hosts[i].Problem; p != "" {
+				return fmt.Errorf("errors of %s: %s", hosts[i].Name, p)
+			}
+			acc.Book.Prints(arm, hosts[i].Name, r.Hosts[i].Prints)
+			if arm == OnControl {
+				for _, p := range r.Hosts[i].Prints {
+					l.usual = append(l.usual, p.Text)
+				}
+			}
+		}
+	}
+	l.resolve(&acc.Book)
+	return nil
+}
+
+func fails(h *HostReading, from, to time.Time) bool {
+	for i := range h.Ticks {
+		if k := &h.Ticks[i]; k.Failing > 0 && !k.At.Before(from) && k.At.Before(to) {
+			return true
+		}
+	}
+	return false
+}
