@@ -53,12 +53,12 @@ func (o *ours) why() canary.Cause { return o.cause }
 // fromTraffic is ours in a race: it looks at the hosts of the traffic, and learns from a history before each run.
 type fromTraffic struct {
 	ours
-	t       *traffic
-	base    canary.Rule
-	phi     float64
-	tick    time.Duration
-	restart []time.Duration // when later batches open
-	late    bool            // telemetry never is what a verdict may rest on
+	t     *traffic
+	base  canary.Rule
+	phi   float64
+	tick  time.Duration
+	late  bool // telemetry never is what a verdict may rest on
+	blind bool // the control arm is left out, to see what it is good for
 }
 
 var _ judge = (*fromTraffic)(nil)
@@ -88,10 +88,11 @@ func (f *fromTraffic) look(age time.Duration, _, _ arm) canary.Verdict {
 		return canary.Hold
 	}
 	from := age - f.tick
-	if slices.Contains(f.restart, from) {
-		f.book.Open(epoch.Add(from))
+	c := canary.Counts{At: epoch.Add(from), Canary: f.t.canaries, Control: f.t.control}
+	if f.blind {
+		c.Control = nil
 	}
-	return f.see(canary.Counts{At: epoch.Add(from), Canary: f.t.canaries, Control: f.t.control})
+	return f.see(c)
 }
 
 // sortedCauses are the causes by their share, the largest first, and by name.

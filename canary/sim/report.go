@@ -106,12 +106,13 @@ func (r Report) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s to %s: %d hosts, %.0f requests/s, %.3g of them failing, %d holes\n",
 		r.From.UTC().Format("2006-01-02 15:04"), r.To.UTC().Format("2006-01-02 15:04"), r.Hosts, r.PerSecond, r.BaseRate, r.Gaps)
-	fmt.Fprintf(&b, "%d windows of %v, each with %d random splits: %d hosts play canary with the release all others run\n\n", r.Windows, r.MaxWait, r.Splits, r.Canaries)
-	fmt.Fprintf(&b, "%-16s %23s %8s  %-16s %-9s  %s\n", "setting", "false alarms (95 %)", "one host", "pass, after s", "no", fmt.Sprintf("%g times as bad: caught, after s", r.Ratio))
-	fmt.Fprintf(&b, "%-16s %23s %8s  %-16s %-9s\n", "", "", "", "(median-95 %)", "verdict")
+	fmt.Fprintf(&b, "%d windows of %s, %d random splits each: %d hosts play canary with the release that all run\n\n", r.Windows, minutes(r.MaxWait), r.Splits, r.Canaries)
+	fmt.Fprintf(&b, "%-16s %-22s %-8s %-15s %-8s %s\n", "", "false alarms", "one host", "pass", "no", "caught when")
+	fmt.Fprintf(&b, "%-16s %-22s %-8s %-15s %-8s %s\n", "setting", "(95 % interval)", "blamed", "after s", "verdict", fmt.Sprintf("%g times as bad", r.Ratio))
 	for _, s := range r.Settings {
-		fmt.Fprintf(&b, "%-16s %23s %8s  %5s %-10s %-9s  %5s %s\n", clip(s.Name, 16), s.FalseAlarms, percent(s.Suspects.Share),
+		line := fmt.Sprintf("%-16s %-22s %-8s %5s %-9s %-8s %5s %s", clip(s.Name, 16), s.FalseAlarms, percent(s.Suspects.Share),
 			percent(s.Pass), s.PassAfter, percent(s.Inconclusive), percent(s.Caught), s.CaughtAfter)
+		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
 	b.WriteString("\n")
 	if len(r.Settings) > 0 && len(r.Settings[0].Causes) > 0 {
@@ -129,8 +130,8 @@ func (r Report) String() string {
 		fmt.Fprintf(&b, " %02d:%.1f", h.Hour, h.Phi)
 	}
 	f := r.FixedCounts
-	fmt.Fprintf(&b, "\nfor comparison, a count of 10 failing in 20 s: false alarms %s; %s of the windows have none\n", f.FalseAlarms, percent(f.Empty))
-	fmt.Fprintf(&b, "mean + 3 deviations: %d over all windows (false alarms %s), %d over those with a failure (%s)\n",
+	fmt.Fprintf(&b, "\n10 failing in 20 s, looked at once: false alarms %s; %s of windows have no failure\n", f.FalseAlarms, percent(f.Empty))
+	fmt.Fprintf(&b, "mean + 3 deviations: %d of all windows (false alarms %s); %d of those with a failure (%s)\n",
 		f.Suggested, percent(f.SuggestedAlarms), f.SuggestedSurvivors, percent(f.SuggestedSurvivorAlarms))
 	return b.String()
 }
@@ -138,4 +139,11 @@ func (r Report) String() string {
 // String is the share and its bounds, at most 21 characters.
 func (i Interval) String() string {
 	return fmt.Sprintf("%s (%s to %s)", percent(i.Share), percent(i.Low), percent(i.High))
+}
+
+func minutes(d time.Duration) string {
+	if d%time.Minute != 0 {
+		return d.String()
+	}
+	return fmt.Sprintf("%d min", d/time.Minute)
 }

@@ -21,6 +21,7 @@ type Scenario struct {
 	Share      float64       `json:"share"`      // of them that the canaries get, in (0, 1)
 	Base       float64       `json:"base"`       // the old release's error rate, in (0, 1)
 	Ratio      float64       `json:"ratio"`      // the new release's error rate over the old one's; default 1
+	Surge      float64       `json:"surge"`      // both arms' error rates over those before the deploy: something else broke as it began; default 1
 	Clustering float64       `json:"clustering"` // variance over mean of the failures of one host in one tick; 1 (Poisson) is the default
 	Shock      float64       `json:"shock"`      // sigma of the log-normal factor on both arms' error rates, anew each tick
 	Lag        time.Duration `json:"lag"`        // from a request to its count
@@ -43,6 +44,7 @@ const (
 // filled puts the defaults in and says what is out of range.
 func (s Scenario) filled() (Scenario, error) {
 	s.Ratio = or(s.Ratio, 1)
+	s.Surge = or(s.Surge, 1)
 	s.Clustering = or(s.Clustering, 1)
 	s.Canaries = or(s.Canaries, 5)
 	s.Controls = or(s.Controls, 20)
@@ -56,6 +58,7 @@ func (s Scenario) filled() (Scenario, error) {
 		{s.Share > 0 && s.Share < 1, "share must be between 0 and 1"},
 		{s.Base > 0 && s.Base < 1, "the base error rate must be between 0 and 1"},
 		{s.Ratio >= 0 && s.Ratio <= 1e6, "ratio must be between 0 and 1,000,000"},
+		{s.Surge >= 0 && s.Surge <= 1e6, "surge must be between 0 and 1,000,000"},
 		{s.Clustering >= 1 && s.Clustering <= 100, "clustering must be between 1 and 100"},
 		{s.Shock >= 0 && s.Shock <= 3, "shock must be between 0 and 3"},
 		{s.Lag >= 0 && s.Lag <= 24*time.Hour, "lag must be between 0 and 24 h"},
@@ -136,6 +139,11 @@ type ending struct {
 // Run tries rule and the peers' rules on the same traffic, on all processors. The same scenario gives the same
 // result on any number of them. It ends early with ctx, and then gives its cause.
 func Run(ctx context.Context, s Scenario, rule canary.Rule) (Result, error) {
+	return run(ctx, s, rule, false)
+}
+
+// run is Run, with a control arm or blind to it.
+func run(ctx context.Context, s Scenario, rule canary.Rule, blind bool) (Result, error) {
 	s, err := s.filled()
 	if err != nil {
 		return Result{}, err
@@ -160,7 +168,9 @@ func Run(ctx context.Context, s Scenario, rule canary.Rule) (Result, error) {
 	for range min(runtime.GOMAXPROCS(0), s.Runs) {
 		wg.Go(func() {
 			t := newTraffic(s, tick)
-			race := append([]contender{{name: Ours, judge: newOurs(t, rule, tick), late: s.Lag}}, peers(s)...)
+			our := newOurs(t, rule, tick)
+			our.blind = blind
+			race := append([]contender{{name: Ours, judge: our, late: s.Lag}}, peers(s)...)
 			for run := int(next.Add(1)) - 1; run < s.Runs && ctx.Err() == nil; run = int(next.Add(1)) - 1 {
 				for i, e := range once(t, race, tick, run) {
 					ends[i][run] = e

@@ -37,7 +37,7 @@ func Fleets() []Scenario {
 		{Rate: 8000, Share: .05, Base: 1e-4, Shock: .3, Canaries: 10, Controls: 40},
 		{Rate: 2000, Share: .10, Base: 1e-4, Shock: .3, Canaries: 10, Controls: 40},
 		{Rate: 8000, Share: .05, Base: 1e-3, Shock: .3, Canaries: 10, Controls: 40},
-		{Rate: 200, Share: .20, Base: 1e-4, Shock: .3, Canaries: 4, Controls: 16},
+		{Rate: 200, Share: .20, Base: 1e-4, Shock: .3, Canaries: 10, Controls: 40},
 	}
 }
 
@@ -85,24 +85,24 @@ func (c Column) of(s Scenario) Scenario {
 // (median-95 %).
 func (g Grid) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d runs a cell, seed %d. r: the new release's error rate over the old one's. In each cell a share of the\n", g.Runs, g.Seed)
-	b.WriteString("runs, then seconds (median-95 %): r=1 false alarms, time to pass; r=3 let through, time to pass;\n")
-	b.WriteString("above, caught, time to fail. bursts: failures clustered (variance/mean 5), phi estimated.\n")
+	fmt.Fprintf(&b, "%d runs a cell, seed %d. r: the new release's error rate over the old one's. A cell is a share of\n", g.Runs, g.Seed)
+	b.WriteString("the runs, then seconds (median-95 %). r=1: false alarms, time to pass. r=3: let through, time to\n")
+	b.WriteString("pass. Above: caught, time to fail. bursts: failures clustered (variance/mean 5), phi estimated.\n")
 	for _, row := range g.Rows {
-		fmt.Fprintf(&b, "\n%s\n%14s", row.Name, "")
+		line := fmt.Sprintf("%14s", "")
 		for _, c := range g.Columns {
-			fmt.Fprintf(&b, "%14s", c.Name)
+			line += fmt.Sprintf("  %-12s", c.Name)
 		}
-		b.WriteString("\n")
+		fmt.Fprintf(&b, "\n%s\n%s\n", row.Name, strings.TrimRight(line, " "))
 		if len(row.Results) == 0 {
 			continue
 		}
 		for i, o := range row.Results[0].Outcomes {
-			fmt.Fprintf(&b, "%-14s", o.Rule)
+			line := fmt.Sprintf("%-14s", o.Rule)
 			for _, r := range row.Results {
-				b.WriteString(cell(r.Scenario.Ratio, r.Outcomes[i]))
+				line += cell(r.Scenario.Ratio, r.Outcomes[i])
 			}
-			b.WriteString("\n")
+			b.WriteString(strings.TrimRight(line, " ") + "\n")
 		}
 		row.rest(&b)
 	}
@@ -142,11 +142,14 @@ func cell(ratio float64, o Outcome) string {
 	return fmt.Sprintf("%5s %-8s", percent(share), times)
 }
 
-// percent is at most five characters: 0, .05%, 3.2%, 41%, 100%.
+// percent is at most five characters: 0, <.01%, .05%, 3.2%, 41%, 99.9%, 100%. Only what never was is 0, and only what always
+// was is 100%.
 func percent(p float64) string {
 	switch p *= 100; {
 	case p == 0:
 		return "0"
+	case p < .005:
+		return "<.01%"
 	case p < .995:
 		return strings.TrimPrefix(fmt.Sprintf("%.2f%%", p), "0")
 	case p < 9.95:

@@ -103,7 +103,7 @@ func (t *traffic) spread(a arm, hosts []canary.Cell) {
 
 // next draws a tick of both arms at the given ratio.
 func (t *traffic) next(ratio float64, spread bool) (canaries, control arm) {
-	rate := t.s.Base * t.shock()
+	rate := t.s.Base * t.s.Surge * t.shock()
 	canaries = t.serve(t.s.Share, rate*ratio, t.canaries, spread)
 	return canaries, t.serve(1-t.s.Share, rate, t.control, spread)
 }

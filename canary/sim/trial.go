@@ -205,7 +205,7 @@ func (c *counts20) suggest(zeros bool) int {
 		low, high = max(from, int(math.Floor(mean-3*dev))+1), min(maxCounted, int(math.Ceil(mean+3*dev))-1)
 		mean, dev = c.moments(low, high)
 	}
-	return int(math.Ceil(mean + 3*dev))
+	return max(1, int(math.Ceil(mean+3*dev))) // 0 would fail everything
 }
 
 // moments are of the counts from low to high.
