@@ -1,7 +1,10 @@
 package phases
 
 import (
+	"context"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"scap/phases/journal"
 	"scap/targets"
@@ -28,5 +31,38 @@ func TestASilentBalancerFreesNobody(t *testing.T) {
 			ended(t, err, journal.Inconsistent)
 		}
 		w.on(t, relB)
+	})
+}
+
+// A host that does not say what it serves may well serve: with nothing to spare it is not taken out.
+func TestASilentHostIsNotFree(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld("prod6")
+		w.min = 5
+		p := w.plan(1)
+		var quiet time.Duration
+		p.Phases[0].Check = func(context.Context) error {
+			if quiet > 0 {
+				return nil
+			}
+			quiet = time.Minute
+			w.host("prod6").drained = true // by hand
+			w.host("prod2").fail["state"] = always(errGone)
+			time.AfterFunc(quiet, func() {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				w.host("prod6").drained = false
+				clear(w.host("prod2").fail)
+			})
+			return nil
+		}
+		start := time.Now()
+		if err := (&Runner{Journal: w}).Run(t.Context(), p); err != nil {
+			t.Error(err)
+		}
+		w.on(t, relB)
+		if time.Since(start) < quiet {
+			t.Errorf("took %v", time.Since(start))
+		}
 	})
 }

@@ -2,6 +2,7 @@ package phases
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -251,6 +252,40 @@ func TestAReleaseThatHangsFails(t *testing.T) {
 		w.on(t, relA)
 		if !errors.Is(e, ErrGate) || time.Since(start) > 2*time.Minute {
 			t.Errorf("after %v: %v", time.Since(start), e)
+		}
+	})
+}
+
+// A look that brings no evidence, or none that can be written, takes away none.
+func TestEvidenceIsNotLost(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		p := w.plan(2)
+		looks := []func() (canary.Ruling, error){
+			func() (canary.Ruling, error) { return canary.Ruling{Evidence: canary.Evidence(`{"n":1}`)}, nil },
+			func() (canary.Ruling, error) { return canary.Ruling{}, errors.New("503") },
+			func() (canary.Ruling, error) { return canary.Ruling{}, nil },
+			func() (canary.Ruling, error) { return canary.Ruling{Evidence: canary.Evidence(`{`)}, nil },
+			func() (canary.Ruling, error) {
+				return canary.Ruling{Evidence: canary.Evidence(`"` + strings.Repeat("x", journal.MaxLine) + `"`)}, nil
+			},
+			func() (canary.Ruling, error) { return canary.Ruling{Verdict: canary.Fail}, nil },
+		}
+		n := 0
+		p.Phases[1].Gate = strange(func(_ context.Context, _ canary.Window, e canary.Evidence) (canary.Ruling, error) {
+			n++
+			if n > 1 && string(e) != `{"n":1}` {
+				t.Errorf("look %d was handed %.40q", n, e)
+			}
+			return looks[n-1]()
+		})
+		ended(t, (&Runner{Journal: w}).Run(t.Context(), p), journal.RolledBack)
+		if n != len(looks) {
+			t.Errorf("%d looks", n)
+		}
+		for _, r := range w.records {
+			if line, _ := json.Marshal(r); len(line) >= journal.MaxLine {
+				t.Errorf("a record of %d bytes", len(line))
+			}
 		}
 	})
 }

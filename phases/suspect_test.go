@@ -396,3 +396,45 @@ func TestNotThisRelease(t *testing.T) {
 		})
 	}
 }
+
+// The deployer may go on with a suspect that is half out. It is named, and nothing brings it in unseen.
+func TestTheDeployersWordOnASuspectThatIsHalfOut(t *testing.T) {
+	five(t, func(t *testing.T, w *world) {
+		p := w.plan(2)
+		p.Attended = true
+		g := w.gate(p, "canary")
+		g.suspect = "canary2"
+		w.host("canary2").fail["isolate"] = always(errHalf)
+		r := &Runner{Journal: w, Ask: func(context.Context, Question) (Answer, error) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			for _, h := range w.group("canary") {
+				w.passed[h.Name()] = true // by the deployer's word
+			}
+			return Answer{Choice: Pass, Who: "jd"}, nil
+		}}
+		for _, err := range []error{r.Run(t.Context(), p), r.Resume(t.Context(), p, slices.Values(w.records))} {
+			e := ended(t, err, journal.Inconsistent)
+			if !slices.Equal(e.Suspects, []string{"canary2"}) || !strings.Contains(e.Error(), "canary2: suspect: it fails by itself; it may still be in the pool") {
+				t.Error(e)
+			}
+		}
+		if h := w.host("canary2"); h.serving() || h.calls["repair"] > 0 {
+			t.Errorf("%+v, repaired %d times", h.intent, h.calls["repair"])
+		}
+	})
+}
+
+// On the way back a suspect is a host like the others: when it does not come back, what keeps it is said.
+func TestASuspectThatDoesNotComeBack(t *testing.T) {
+	five(t, func(t *testing.T, w *world) {
+		p := w.plan(2)
+		w.gate(p, "canary").suspect = "canary2"
+		w.gate(p, "prod").say = canary.Fail
+		w.host("canary2").fail["repair"] = always(errors.New("php-fpm does not start"))
+		e := ended(t, (&Runner{Journal: w}).Run(t.Context(), p), journal.Inconsistent)
+		if !slices.Equal(e.Hosts, []string{"canary2"}) || len(e.Suspects) > 0 || !strings.Contains(e.Error(), "php-fpm does not start") || strings.Contains(e.Error(), "canary2: suspect") {
+			t.Error(e)
+		}
+	})
+}

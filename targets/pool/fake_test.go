@@ -218,9 +218,12 @@ func (b *fakeBalancer) State(context.Context, string) (targets.Pooling, string, 
 	return targets.PoolIn, "UP", nil
 }
 
-func (b *fakeBalancer) Drain(context.Context, string) error {
+func (b *fakeBalancer) Drain(ctx context.Context, _ string) error {
 	b.w.mu.Lock()
 	defer b.w.mu.Unlock()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if err := b.w.act("drain@" + b.name); err != nil {
 		return err
 	}
