@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -110,7 +111,10 @@ func (c Config) checkURL() error {
 	u, err := url.Parse(c.URL)
 	switch {
 	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
-		return fmt.Errorf("%q is not http://host:port", clean(c.URL)) // the parser's error may show a password
+		if strings.Contains(c.URL, "@") {
+			return errors.New("is not http://host:port") // what may be a password is not shown
+		}
+		return fmt.Errorf("%q is not http://host:port", clean(c.URL))
 	case u.User != nil:
 		return errors.New("has credentials in it: put them into a file")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":

@@ -132,19 +132,24 @@ func (s *Source) window(q canary.Query) (window, error) {
 // labels gives each host the value of its label, or the reason why it has none.
 func (s *Source) labels(hosts []canary.Host) (labels, refused []string) {
 	labels, refused = make([]string, len(hosts)), make([]string, len(hosts))
-	owner := map[string]string{}
+	owners := map[string]string{}
+	clash := map[string]string{} // who else claims a label
 	for i, h := range hosts {
 		label, err := s.host.of(h.Name)
 		if err != nil {
 			refused[i] = err.Error()
 			continue
 		}
-		if o, taken := owner[label]; taken && o != h.Name {
-			refused[i] = fmt.Sprintf("%s would be %s=%q, and so would %s: set host so that they differ", clean(h.Name), s.c.HostLabel, clean(label), clean(o))
-			continue
-		}
-		owner[label] = h.Name
 		labels[i] = label
+		if o, taken := owners[label]; taken && o != h.Name {
+			clash[label] = fmt.Sprintf("%s and %s would both be %s=%q: set host so that they differ", clean(o), clean(h.Name), s.c.HostLabel, clean(label))
+		}
+		owners[label] = h.Name
+	}
+	for i, label := range labels {
+		if refused[i] == "" && clash[label] != "" {
+			refused[i] = clash[label]
+		}
 	}
 	return labels, refused
 }

@@ -1,0 +1,336 @@
+package prom
+
+import (
+	"fmt"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/prometheus/common/model"
+	"pgregory.net/rapid"
+
+	"scap/canary"
+)
+
+// t0 is a whole number of all steps used here.
+var t0 = time.Date(2023, 1, 17, 20, 0, 0, 0, time.UTC)
+
+// labelled is a series that a table writes as value by second after t0; -1 is none.
+func labelled(metric, release string, every int, values ...float64) *model.SampleStream {
+	s := &model.SampleStream{Metric: model.Metric{"__name__": model.LabelValue(metric), "job": "app", "instance": "mw1", "release": model.LabelValue(release)}}
+	for i, v := range values {
+		if v != -1 {
+			s.Values = append(s.Values, model.SamplePair{Timestamp: model.TimeFromUnixNano(t0.Add(time.Duration(i*every) * time.Second).UnixNano()), Value: model.SampleValue(v)})
+		}
+	}
+	return s
+}
+
+func source(t interface{ Fatal(...any) }, change func(*Config)) *Source {
+	c := Config{URL: "http://127.0.0.1:1", Requests: "r", Failing: "f", Step: 10 * time.Second}
+	if change != nil {
+		change(&c)
+	}
+	s, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// answer is a reading of one host, from the streams of each kind.
+func answer(s *Source, q canary.Query, requests, failing model.Matrix) (canary.HostReading, error) {
+	w, err := s.window(q)
+	if err != nil {
+		return canary.HostReading{}, err
+	}
+	all := &heard{counts: make([][]series, len(s.counts))}
+	for i, m := range []model.Matrix{requests, failing} {
+		if m == nil {
+			m = model.Matrix{}
+		}
+		in := model.Matrix{} // what a server would give
+		for _, x := range m {
+			y := &model.SampleStream{Metric: x.Metric, Histograms: x.Histograms}
+			for _, p := range x.Values {
+				if int64(p.Timestamp) >= w.begin && int64(p.Timestamp) <= w.end {
+					y.Values = append(y.Values, p)
+				}
+			}
+			if len(y.Values)+len(y.Histograms) > 0 {
+				in = append(in, y)
+			}
+		}
+		if all.counts[i], err = s.decode(in, w, true, []string{"mw1"}); err != nil {
+			return canary.HostReading{}, err
+		}
+	}
+	r := canary.HostReading{Host: "mw1"}
+	s.read(&r, q.Hosts[0], all, w)
+	return r, nil
+}
+
+func at(sec int) time.Time { return t0.Add(time.Duration(sec) * time.Second) }
+
+// TestGrowth is the arithmetic of counters, with scrapes every 5 s and ticks of 10 s.
+func TestGrowth(t *testing.T) {
+	type ticks = map[int][2]int64 // failing of requests, by second
+	release := func(c *Config) { c.ReleaseLabel = "release" }
+	for _, c := range []struct {
+		name              string
+		change            func(*Config)
+		requests, failing model.Matrix
+		from, to, since   int // since 0: none
+		want              ticks
+		through           int
+		cause             canary.Cause
+	}{
+		{
+			name:     "what lies between two ticks' samples counts",
+			requests: model.Matrix{labelled("r", "", 5, 0, 3, 10, 12, 20)}, failing: model.Matrix{labelled("f", "", 5, 0, 0, 1, 1, 3)},
+			to: 20, want: ticks{0: {1, 10}, 10: {2, 10}}, through: 20,
+		},
+		{
+			name:     "a counter is born with its first failures",
+			requests: model.Matrix{labelled("r", "", 5, 0, 10, 20, 30, 40)}, failing: model.Matrix{labelled("f", "", 5, -1, -1, -1, 4, 4)},
+			to: 20, want: ticks{0: {0, 20}, 10: {4, 20}}, through: 20,
+		},
+		{
+			name:     "a counter that does not grow is a known zero",
+			requests: model.Matrix{labelled("r", "", 5, 7, 7, 7, 7, 7)}, to: 20, want: ticks{}, through: 20,
+		},
+		{
+			name:     "a fall is a new beginning",
+			requests: model.Matrix{labelled("r", "", 5, 90, 100, 4, 10, 10)}, to: 20, want: ticks{0: {0, 14}, 10: {0, 6}}, through: 20,
+		},
+		{
+			name:     "what began anew with its process counts in full, although it is higher",
+			requests: model.Matrix{labelled("r", "", 5, 90, 100, 40, 40, 40)}, failing: model.Matrix{labelled("f", "", 5, 2, 2, 9, 9, 9)},
+			to: 20, want: ticks{0: {9, 50}}, through: 20,
+		},
+		{
+			name:     "a counter that comes back higher is a contradiction",
+			requests: model.Matrix{labelled("r", "", 5, 10, 20, 30, 40, 50)}, failing: model.Matrix{labelled("f", "", 5, 2, -1, -1, 9, 9)},
+			to: 20, cause: canary.Contradict,
+		},
+		{
+			name:     "one missing sample displaces and loses nothing",
+			requests: model.Matrix{labelled("r", "", 5, 10, 20, 30, 40, 50)}, failing: model.Matrix{labelled("f", "", 5, 2, 2, -1, 9, 9)},
+			to: 20, want: ticks{0: {0, 20}, 10: {7, 20}}, through: 20,
+		},
+		{
+			name:     "a counter that appears with an old life's count is none",
+			requests: model.Matrix{labelled("r", "", 5, 10, 20, 30, 40, 50)}, failing: model.Matrix{labelled("f", "", 5, -1, -1, -1, 5000, 5000)},
+			to: 20, cause: canary.Contradict,
+		},
+		{
+			name:     "nothing is closed beyond the newest sample",
+			requests: model.Matrix{labelled("r", "", 5, 0, 10, 20, 30)}, to: 40, want: ticks{0: {0, 20}}, through: 15,
+		},
+		{
+			name:     "a short hole is bridged",
+			requests: model.Matrix{labelled("r", "", 5, 0, 10, -1, -1, -1, 50, 50)}, to: 30, want: ticks{0: {0, 20}, 10: {0, 20}, 20: {0, 10}}, through: 30,
+		},
+		{
+			name:     "a long hole is a problem",
+			requests: model.Matrix{labelled("r", "", 5, 0, 10, -1, -1, -1, -1, 50)}, to: 30, cause: canary.Late,
+		},
+		{
+			name:     "but not of ticks that it does not touch",
+			requests: model.Matrix{labelled("r", "", 5, 0, 10, -1, -1, -1, -1, 50, 60, 70)}, from: 30, to: 40, want: ticks{30: {0, 20}}, through: 40,
+		},
+		{
+			name:     "what was before the first sample is not known",
+			requests: model.Matrix{labelled("r", "", 5, -1, -1, 20, 30, 40)}, to: 20, cause: canary.Late,
+		},
+		{
+			name:     "since, on a sample",
+			requests: model.Matrix{labelled("r", "", 5, 0, 10, 20, 30, 40)}, failing: model.Matrix{labelled("f", "", 5, 0, 1, 2, 3, 4)},
+			to: 20, since: 10, want: ticks{10: {2, 20}}, through: 20,
+		},
+		{
+			name:     "since, between samples: whose it was is not known",
+			requests: model.Matrix{labelled("r", "", 5, 0, 10, 20, 30, 40)}, failing: model.Matrix{labelled("f", "", 5, -1, -1, -1, 3, 4)},
+			to: 20, since: 12, want: ticks{10: {1, 10}}, through: 20,
+		},
+		{
+			name:     "since, between samples, with a new beginning: all of it is the runtime's",
+			requests: model.Matrix{labelled("r", "", 5, 0, 10, 20, 3, 40)}, failing: model.Matrix{labelled("f", "", 5, -1, -1, -1, 2, 4)},
+			to: 20, since: 12, want: ticks{10: {4, 40}}, through: 20,
+		},
+		{
+			name: "the release's counters begin with it", change: release,
+			requests: model.Matrix{labelled("r", "old", 5, 0, 10, 20), labelled("r", "new", 5, -1, -1, -1, 8, 20)},
+			failing:  model.Matrix{labelled("f", "old", 5, 0, 10, 20), labelled("f", "new", 5, -1, -1, -1, 2, 2)},
+			to:       20, since: 12, want: ticks{10: {2, 20}}, through: 20,
+		},
+		{
+			name: "the release's counters begin with it, on a host that was not read before", change: release,
+			requests: model.Matrix{labelled("r", "new", 5, -1, -1, -1, 8, 20)}, to: 20, since: 12, want: ticks{10: {0, 20}}, through: 20,
+		},
+		{
+			name: "the same release again, not begun anew", change: release,
+			requests: model.Matrix{labelled("r", "new", 5, 0, 10, 20, 30, 40)}, failing: model.Matrix{labelled("f", "new", 5, -1, -1, -1, 3, 4)},
+			to: 20, since: 12, want: ticks{10: {1, 10}}, through: 20,
+		},
+		{
+			name: "another release", change: release, requests: model.Matrix{labelled("r", "old", 5, 0, 10, 20)}, to: 10, cause: canary.NoTraffic,
+		},
+		{name: "no series", to: 10, cause: canary.SourceDown},
+		{name: "NaN", requests: model.Matrix{labelled("r", "", 5, 0, math.NaN(), 20)}, to: 10, cause: canary.Contradict},
+		{name: "infinite", requests: model.Matrix{labelled("r", "", 5, 0, math.Inf(1), 20)}, to: 10, cause: canary.Contradict},
+		{name: "negative", requests: model.Matrix{labelled("r", "", 5, 0, -2, 20)}, to: 10, cause: canary.Contradict},
+		{name: "a fraction", requests: model.Matrix{labelled("r", "", 5, 0, 1.5, 20)}, to: 10, cause: canary.Contradict},
+		{name: "more than a float counts", requests: model.Matrix{labelled("r", "", 5, 0, 1<<54, 1<<54)}, to: 10, cause: canary.Contradict},
+		{
+			name: "what cannot be counted among the failing", requests: model.Matrix{labelled("r", "", 5, 0, 10, 20)},
+			failing: model.Matrix{labelled("f", "", 5, 0, math.NaN(), 0)}, to: 10, cause: canary.Contradict,
+		},
+		{
+			name: "a histogram", requests: model.Matrix{{Metric: labelled("r", "", 5).Metric, Histograms: []model.SampleHistogramPair{{}}}},
+			to: 10, cause: canary.Contradict,
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := source(t, c.change)
+			h := canary.Host{Name: "mw1", Release: "new"}
+			if c.since > 0 {
+				h.Since = at(c.since)
+			}
+			q := canary.Query{Hosts: []canary.Host{h}, From: at(c.from), To: at(c.to), Step: time.Second * 5}
+			r, err := answer(s, q, c.requests, c.failing)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Cause != c.cause || (r.Problem != "") != (c.cause != "") {
+				t.Fatalf("cause %q, problem %q; want %q", r.Cause, r.Problem, c.cause)
+			}
+			if c.cause != "" {
+				if !r.Through.IsZero() || len(r.Ticks) > 0 {
+					t.Error("a host with a problem has counts")
+				}
+				return
+			}
+			if want := at(c.through); !r.Through.Equal(want) {
+				t.Errorf("through %s, want %s", r.Through, want)
+			}
+			got := ticks{}
+			for _, k := range r.Ticks {
+				got[int(k.At.Sub(t0)/time.Second)] = [2]int64{k.Failing, k.Requests}
+			}
+			if diff := cmp.Diff(c.want, got, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("ticks, want (-) and got (+): %s", diff)
+			}
+		})
+	}
+}
+
+// TestClockAhead takes no sample from a future.
+func TestClockAhead(t *testing.T) {
+	s := source(t, nil)
+	q := canary.Query{Hosts: []canary.Host{{Name: "mw1"}}, From: at(0), To: at(10), Step: 5 * time.Second, Now: at(9)}
+	m := model.Matrix{labelled("r", "", 5, 0, 10, 20, 30, 40, 50)}
+	if r, err := answer(s, q, m, nil); err != nil || r.Cause != canary.Skewed {
+		t.Errorf("cause %q, %v; want %q", r.Cause, err, canary.Skewed)
+	}
+	q.Now = at(15)
+	if r, err := answer(s, q, m, nil); err != nil || r.Cause != "" {
+		t.Errorf("cause %q, %v; want none", r.Cause, err)
+	}
+}
+
+// TestSettle keeps ticks open for what comes in later.
+func TestSettle(t *testing.T) {
+	s := source(t, func(c *Config) { c.Settle = 7 * time.Second })
+	q := canary.Query{Hosts: []canary.Host{{Name: "mw1"}}, From: at(0), To: at(20), Step: 10 * time.Second}
+	r, err := answer(s, q, model.Matrix{labelled("r", "", 5, 0, 10, 20, 30, 40)}, nil)
+	if err != nil || !r.Through.Equal(at(13)) || len(r.Ticks) != 1 {
+		t.Errorf("through %s with %d ticks, %v; want 13 s and 1", r.Through, len(r.Ticks), err)
+	}
+}
+
+// TestOtherTarget refuses failures of an exporter whose scrapes nobody knows.
+func TestOtherTarget(t *testing.T) {
+	s := source(t, nil)
+	f := labelled("f", "", 5, 1, 2, 3)
+	f.Metric["job"] = "php"
+	q := canary.Query{Hosts: []canary.Host{{Name: "mw1"}}, From: at(0), To: at(10), Step: 5 * time.Second}
+	r, err := answer(s, q, model.Matrix{labelled("r", "", 5, 0, 10, 20)}, model.Matrix{f})
+	if err != nil || r.Cause != canary.Contradict || r.Problem != "failing comes from another target than its requests: name a heartbeat of both" {
+		t.Errorf("%q (%s), %v", r.Problem, r.Cause, err)
+	}
+}
+
+// TestPlacement draws traffic and scrapes at all kinds of times and wants: nothing lost, nothing invented, nothing displaced by as
+// much as a scrape interval, no tick with more failures than requests, and the same whichever way the range is cut.
+func TestPlacement(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := source(t, nil)
+		offset := rapid.IntRange(0, 6999).Draw(t, "offset")
+		interval := rapid.IntRange(1000, 7000).Draw(t, "interval")
+		const last = 100_000 // ms
+		var events [last]struct{ n, x int }
+		for range rapid.IntRange(0, 60).Draw(t, "events") {
+			ms, n := rapid.IntRange(0, last-1).Draw(t, "at"), rapid.IntRange(1, 500).Draw(t, "n")
+			events[ms].n += n
+			events[ms].x += rapid.IntRange(0, n).Draw(t, "x")
+		}
+		r, f := labelled("r", "", 1), labelled("f", "", 1)
+		n, x, next := 0, 0, -7000+offset
+		for ms := -7000; ms <= last+7000; ms++ {
+			if ms == next {
+				stamp := model.TimeFromUnixNano(t0.Add(time.Duration(ms) * time.Millisecond).UnixNano())
+				r.Values = append(r.Values, model.SamplePair{Timestamp: stamp, Value: model.SampleValue(n)})
+				if x > 0 {
+					f.Values = append(f.Values, model.SamplePair{Timestamp: stamp, Value: model.SampleValue(x)})
+				}
+				next += interval
+			}
+			if ms >= 0 && ms < last {
+				n, x = n+events[ms].n, x+events[ms].x
+			}
+		}
+		read := func(from, to int) []canary.Tick {
+			q := canary.Query{Hosts: []canary.Host{{Name: "mw1"}}, From: at(from), To: at(to), Step: 5 * time.Second}
+			h, err := answer(s, q, model.Matrix{r}, model.Matrix{f})
+			if err != nil || h.Problem != "" {
+				t.Fatalf("%v %s", err, h.Problem)
+			}
+			return h.Ticks
+		}
+		// Scrapes go on for 7 s only, which may close no tick behind the last event.
+		ticks := read(0, 100)
+		var sumN, sumX int64
+		k := 0
+		for end := 10; end <= 90; end += 10 {
+			for ; k < len(ticks) && ticks[k].At.Before(at(end)); k++ {
+				if ticks[k].Failing > ticks[k].Requests {
+					t.Errorf("tick %s has %d failing of %d", ticks[k].At, ticks[k].Failing, ticks[k].Requests)
+				}
+				sumN, sumX = sumN+ticks[k].Requests, sumX+ticks[k].Failing
+			}
+			var low, high struct{ n, x int64 }
+			for ms, e := range events {
+				if ms < end*1000-interval {
+					low.n, low.x = low.n+int64(e.n), low.x+int64(e.x)
+				}
+				if ms < end*1000+interval {
+					high.n, high.x = high.n+int64(e.n), high.x+int64(e.x)
+				}
+			}
+			// What straddles the range's own beginning may be displaced before it.
+			for ms := range min(interval, last) {
+				low.n, low.x = low.n-int64(events[ms].n), low.x-int64(events[ms].x)
+			}
+			if sumN < low.n || sumN > high.n || sumX < low.x || sumX > high.x {
+				t.Errorf("by %d s %d of %d were counted; want %d to %d of %d to %d", end, sumX, sumN, low.x, high.x, low.n, high.n)
+			}
+		}
+		cut := 10 * rapid.IntRange(1, 9).Draw(t, "cut")
+		if diff := cmp.Diff(fmt.Sprint(ticks), fmt.Sprint(append(read(0, cut), read(cut, 100)...))); diff != "" {
+			t.Errorf("cut at %d s: %s", cut, diff)
+		}
+	})
+}
