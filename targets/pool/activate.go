@@ -231,12 +231,31 @@ func (j *job) check(ctx context.Context) error {
 	if j.o.Checks == nil {
 		return nil
 	}
-	ctx, cancel := living(ctx, j.o.ChecksLimit)
-	defer cancel()
-	if err := j.keepOut(ctx, func(ctx context.Context) error { return j.o.Checks(ctx, j.Name()) }); err != nil {
-		return fmt.Errorf("check %s on %s: %w", j.s.To.Short(), j.Name(), err)
+	if err := j.question(ctx, j.o.Checks); err != nil {
+		return fmt.Errorf("check %s on %s: %w", j.s.To.Short(), j.Name(), badCheck{err})
 	}
 	return nil
+}
+
+// badCheck is the error of a check of a host that had proven its release.
+type badCheck struct{ error }
+
+func (b badCheck) Unwrap() error { return b.error }
+
+// question asks one of the deployer's checks while the host is kept out.
+func (j *job) question(ctx context.Context, check func(context.Context, string) error) error {
+	ctx, cancel := living(ctx, j.o.ChecksLimit)
+	defer cancel()
+	return j.keepOut(ctx, func(ctx context.Context) error { return check(ctx, j.Name()) })
+}
+
+// fit says whether a host that went back because of cause may serve again.
+func (j *job) fit(ctx context.Context, cause error) error {
+	var failed badCheck
+	if j.o.Fit == nil || !errors.As(cause, &failed) {
+		return nil
+	}
+	return j.question(ctx, j.o.Fit)
 }
 
 // goBack switches the host from s.To to s.From because of cause and puts it back into the pool, unless it had been left
@@ -273,6 +292,9 @@ func (j *job) goBack(ctx context.Context, cause error) error {
 			return j.abandon(err)
 		}
 		return j.stayOut(ctx, fmt.Errorf("%w; back to %s: %w", cause, back.To.Short(), notReturned{err}))
+	}
+	if err := j.fit(ctx, cause); err != nil {
+		return j.stayOut(ctx, fmt.Errorf("%w; nor is it fit to serve %s: %w", cause, back.To.Short(), err))
 	}
 	if err := j.comeBack(ctx); err != nil {
 		return j.stayOut(ctx, fmt.Errorf("%w; it runs %s again, but: %w", cause, back.To.Short(), err))

@@ -16,6 +16,8 @@ func toB() targets.Switch {
 	return targets.Switch{From: relA, To: relB, Token: 7, Owner: "deploy-7"}
 }
 
+var errSick = errors.New("its session client has a split view")
+
 // end is where a transaction must leave the world.
 type end struct {
 	err    []error // each must be in the error; none: no error at all
@@ -171,6 +173,32 @@ func TestActivate(t *testing.T) {
 				err: []error{bad, targets.ErrReturned}, runs: relA, pooled: true,
 				story: "out=true drain@lb1 quiet activate:b out=true drain@lb1 quiet activate:a ready@lb1 out=false",
 			},
+		},
+		"the checks fail, and the host is to blame": {
+			balancers: []string{"lb1"},
+			o: Options{
+				Checks: func(context.Context, string) error { return bad },
+				Fit:    func(context.Context, string) error { return errSick },
+			},
+			want: end{
+				err: []error{targets.ErrOut}, not: []error{targets.ErrReturned}, says: []string{bad.Error(), errSick.Error(), "scap repair mw1"},
+				runs: relA, out: true, owner: "deploy-7",
+				story: "out=true drain@lb1 quiet activate:b out=true drain@lb1 quiet activate:a out=true drain@lb1",
+			},
+		},
+		"the checks fail, and the host is fit": {
+			balancers: []string{"lb1"},
+			o: Options{
+				Checks: func(context.Context, string) error { return bad },
+				Fit:    func(context.Context, string) error { return nil },
+			},
+			want: end{err: []error{bad, targets.ErrReturned}, runs: relA, pooled: true},
+		},
+		"the release cannot be proven, and nobody asks whether the host is fit": {
+			balancers: []string{"lb1"},
+			o:         Options{Fit: func(context.Context, string) error { return errSick }},
+			before:    func(w *world) { w.broken = relB },
+			want:      end{err: []error{targets.ErrReturned}, not: []error{errSick}, runs: relA, pooled: true},
 		},
 		"the checks fail and so does the way back": {
 			balancers: []string{"lb1"},

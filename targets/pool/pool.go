@@ -47,13 +47,17 @@ type Options struct {
 	Emergency bool
 	// Checks runs against the host after its switch and before it is repooled. An error takes the host back.
 	Checks func(ctx context.Context, name string) error
+	// Fit runs against a host that was taken back because Checks failed, before it is repooled with its earlier release. An
+	// error keeps it out: not the release is at fault but the host, whatever it says of itself. It must not take an outage
+	// of all hosts for one host's fault. Nil: every such host is fit.
+	Fit func(ctx context.Context, name string) error
 
 	Window      time.Duration // without an outside request before the host counts as quiet; 1 s
 	QuietLimit  time.Duration // until the host must be quiet; 30 s
 	HealthLimit time.Duration // until every balancer's health check must be green; 10 s
 	SwitchLimit time.Duration // for the host transaction; 5 min
 	SettleLimit time.Duration // for asking how it ended when its answer was lost; 1 min
-	ChecksLimit time.Duration // for Checks; 2 min
+	ChecksLimit time.Duration // for Checks, and for Fit; 2 min
 	CallLimit   time.Duration // for one question to one balancer or host; 10 s
 	Poll        time.Duration // between two looks; 200 ms
 	Looks       int           // idle looks in a row that a balancer owes; 3
