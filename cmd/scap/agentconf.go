@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"scap/canary/logs"
@@ -25,7 +26,7 @@ func agentConfig(c *config.Config, g *config.Group) (json.RawMessage, error) {
 		value any
 	}{
 		{&conf.Runtime, runtimeConfig(c, g)},
-		{&conf.Logs, logsConfig(g)},
+		{&conf.Logs, logsConfig(c, g)},
 	}
 	for _, p := range parts {
 		b, err := json.Marshal(p.value)
@@ -47,7 +48,7 @@ func acceptable(c *config.Config) error {
 		if conf, ok := runtimeConfig(c, g).(fpm.Config); ok {
 			err = conf.Validate()
 		}
-		if conf, ok := logsConfig(g).(logs.Config); ok {
+		if conf, ok := logsConfig(c, g).(logs.Config); ok {
 			err = errors.Join(err, conf.Check())
 		}
 		if err != nil {
@@ -80,7 +81,7 @@ func runtimeConfig(c *config.Config, g *config.Group) any {
 			Answer: fpm.Duration(g.Limits.Answer), Start: fpm.Duration(g.Limits.Start), Stop: fpm.Duration(g.Limits.Quit),
 			Warm: fpm.Duration(g.Limits.WarmUp), Prove: fpm.Duration(g.Limits.Prove),
 		},
-		Quiet:   fpm.Watch{Ignore: g.HealthPaths},
+		Quiet:   fpm.Watch{Ignore: ownPaths(g)},
 		Outside: g.OutsideCode,
 	}
 	for _, r := range g.WarmUp.Requests {
@@ -96,6 +97,14 @@ func runtimeConfig(c *config.Config, g *config.Group) any {
 	return conf
 }
 
+// ownPaths are those that no user asks for.
+func ownPaths(g *config.Group) []string {
+	if g.Heartbeat == "" {
+		return g.HealthPaths
+	}
+	return append(slices.Clone(g.HealthPaths), g.Heartbeat)
+}
+
 func instance(f config.FPM) fpm.Instance {
 	i := fpm.Instance{
 		Name: f.Name, Listen: f.Listen, StatusListen: f.StatusListen, StatusPath: f.StatusPath, PingPath: f.PingPath,
@@ -109,13 +118,21 @@ func instance(f config.FPM) fpm.Instance {
 	return i
 }
 
-func logsConfig(g *config.Group) any {
+func logsConfig(c *config.Config, g *config.Group) any {
 	if len(g.Logs) == 0 {
 		return nil
 	}
-	conf := logs.Config{Own: g.HealthPaths}
+	conf := logs.Config{Own: ownPaths(g), Roots: []string{g.Served, filepath.Join(g.Root, "releases")}}
+	if g.Heartbeat != "" {
+		conf.Heartbeat = g.WarmUp.Web + g.Heartbeat
+	}
 	for _, l := range g.Logs {
 		conf.Sources = append(conf.Sources, logs.Log{Path: l.Path, Kind: logs.Kind(l.Format)})
+	}
+	for _, s := range c.Signals {
+		if s.From == config.HostLogs {
+			conf.Signals = append(conf.Signals, logs.Signal{Name: s.Name, Method: s.Method, Path: s.Path, Statuses: []string{s.Status}, Query: s.Query})
+		}
 	}
 	return conf
 }

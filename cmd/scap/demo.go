@@ -32,7 +32,8 @@ const (
 	demoRate        = 40 // requests a second of all users
 	demoBake        = 2 * time.Second
 	demoMinRequests = 20
-	demoThreshold   = 3
+	demoDwell       = 3 * time.Second
+	demoHarm        = "10%"
 	demoReloadAfter = 5 * time.Second
 )
 
@@ -47,8 +48,8 @@ type demo struct {
 // runDemo is scap demo.
 func (a *app) runDemo(ctx context.Context) error {
 	a.say("An embedded fleet of %d hosts under %d requests/s, half of them logged in.", demoHosts, demoRate)
-	a.say("The gates' windows are shortened for the demonstration: bake %s, at least %d requests, %d failing fail a phase.\n",
-		demoBake, demoMinRequests, demoThreshold)
+	a.say("The gates are impatient for the demonstration: %d requests in %s are enough, and %s failing is what it takes for harm.\n",
+		demoMinRequests, demoDwell, demoHarm)
 	if err := a.demoInPlace(ctx); err != nil {
 		return err
 	}
@@ -125,8 +126,8 @@ func (d *demo) configure() error {
 		return err
 	}
 	d.conf, err = d.fleet.WriteYAML(embedded.YAMLOptions{
-		AgentBinary: agent, Probes: probes, ErrorThreshold: demoThreshold, MinRequests: demoMinRequests, Bake: demoBake,
-		Width: "4",
+		AgentBinary: agent, Probes: probes, Logs: true, MinRequests: demoMinRequests, Dwell: demoDwell, HarmRate: demoHarm, Bake: demoBake,
+		Tick: time.Second, Width: "4",
 	})
 	return err
 }

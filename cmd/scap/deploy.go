@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
+	"scap/canary"
 	"scap/canary/probe"
 	"scap/cmd/internal/config"
 	"scap/cmd/internal/ui"
@@ -137,6 +138,9 @@ func (d *deploy) connect(to way, emergency bool) (err error) {
 		return err
 	}
 	d.fleet, err = openFleet(d.conf, d.store, fleetOptions{emergency: emergency, checks: d.check})
+	if err == nil && to == forward {
+		d.fleet.memory, err = canary.OpenMemory(memoryPath(d.conf))
+	}
 	return err
 }
 
@@ -202,7 +206,9 @@ func (d *deploy) close() {
 	if d.store != nil {
 		_ = d.store.Close()
 	}
-	_ = d.lock.Release() // the kernel frees it with the process at the latest
+	if d.lock != nil { // a watch has none
+		_ = d.lock.Release() // the kernel frees it with the process at the latest
+	}
 }
 
 // finish prunes the deploy host's own store and turns how the deploy ended into an exit code.
@@ -270,4 +276,14 @@ func (d *deploy) pruneStore(ctx context.Context, keep []release.ID) {
 	if _, err := d.store.Prune(ctx, keep); err != nil {
 		fmt.Fprintf(d.stderr, "scap: prune %s: %s\n", d.store.Root(), harmless(err.Error()))
 	}
+}
+
+// columns is how wide the terminal is; 100 where there is none.
+func (a *app) columns() int {
+	if out, _ := a.terminal(); out != nil {
+		if columns, _, err := term.GetSize(int(out.Fd())); err == nil {
+			return columns
+		}
+	}
+	return 100
 }

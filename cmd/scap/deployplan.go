@@ -3,7 +3,6 @@ package main
 import (
 	"time"
 
-	"scap/canary"
 	"scap/cmd/internal/config"
 	"scap/phases"
 	"scap/phases/journal"
@@ -16,6 +15,9 @@ type planOptions struct {
 	message   string
 	emergency string // the deployer's reason
 	noGate    string // the deployer's reason for asking no gate
+	despite   string // the deployer's reason for deploying although users fail already
+	noWatch   bool   // nothing goes on looking after the end
+	watch     bool   // only the watch of a deploy that has ended
 	back      bool   // to an older release
 	confirm   bool   // ask where the configuration says so
 }
@@ -25,8 +27,21 @@ func (f *fleet) plan(deploy string, r release.Release, o planOptions) (phases.Pl
 	p := phases.Plan{
 		Deploy: deploy, Release: r, Message: o.message, User: who(), Host: hostName(),
 		Back: o.back, Emergency: o.emergency, Repair: true, Prune: true,
-		Limits: phases.Limits{Stage: f.conf.Deploy.StageTimeout},
-		Pools:  f.pools(),
+		Limits: phases.Limits{Stage: f.conf.Deploy.StageTimeout}, HoldLimit: f.conf.Deploy.HoldLimit,
+		Pools: f.pools(),
+	}
+	if !o.back && !o.noWatch && o.noGate == "" {
+		gate, err := f.watchGate()
+		if err != nil {
+			return phases.Plan{}, err
+		}
+		if gate != nil && f.conf.Deploy.Watch > 0 {
+			p.Watch = phases.Watch{For: f.conf.Deploy.Watch, Gate: gate}
+		}
+	}
+	if o.watch {
+		p.Phases = []phases.Phase{f.wayBack("the deploy has ended: it is watched")}
+		return p, nil
 	}
 	if o.back {
 		p.Phases = []phases.Phase{f.wayBack(o.noGate)}
@@ -70,7 +85,7 @@ func (f *fleet) phase(c config.Phase, later []config.Phase, o planOptions) (phas
 	case o.noGate != "":
 		ph.GateOff = o.noGate
 	default:
-		gate, err := f.gate(c, hostNames(later))
+		gate, err := f.gate(c, later, o.despite)
 		if err != nil {
 			return ph, err
 		}
@@ -113,14 +128,6 @@ func (f *fleet) pools() []phases.Pool {
 		pools = append(pools, pool)
 	}
 	return pools
-}
-
-// gates are combined so that each must pass: what the probes see and what users saw.
-func combine(gates []canary.Gate) canary.Gate {
-	if len(gates) == 1 {
-		return gates[0]
-	}
-	return canary.All(gates...)
 }
 
 // keep returns the releases that pruning leaves: the newest n that a deploy of ds (newest first) left proven or found

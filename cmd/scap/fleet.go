@@ -8,9 +8,11 @@ import (
 	"net"
 	"strings"
 
+	"scap/canary"
 	"scap/cmd/internal/config"
 	"scap/sync/agent"
 	"scap/sync/push"
+	"scap/sync/release"
 	"scap/targets"
 	"scap/targets/pool"
 	"scap/targets/remote"
@@ -21,7 +23,10 @@ type fleet struct {
 	conf    *config.Config
 	hosts   map[string]*remote.Host
 	targets map[string]*pool.Target
-	closers []io.Closer // newest last
+	closers []io.Closer        // newest last
+	dirs    release.Dirs       // of the releases that this deploy host keeps
+	memory  *canary.FileMemory // what gates know of earlier deploys; nil: nothing
+	judges  []judge            // of the phases that were planned
 }
 
 // fleetOptions change how hosts are switched in this run.
@@ -32,7 +37,7 @@ type fleetOptions struct {
 
 // openFleet builds the targets; src is where releases are sent from.
 func openFleet(c *config.Config, src push.Source, o fleetOptions) (_ *fleet, err error) {
-	f := &fleet{conf: c, hosts: map[string]*remote.Host{}, targets: map[string]*pool.Target{}}
+	f := &fleet{conf: c, hosts: map[string]*remote.Host{}, targets: map[string]*pool.Target{}, dirs: src}
 	defer func() {
 		if err != nil {
 			f.close()

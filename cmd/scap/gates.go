@@ -2,37 +2,67 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"scap/canary"
-	"scap/canary/logs"
 	"scap/canary/probe"
 	"scap/cmd/internal/config"
 	"scap/cmd/internal/ui"
 	"scap/targets"
 )
 
-// gate builds what judges a phase: the probes, and the logs that its hosts keep. control are hosts that still run the
-// old release then.
-func (f *fleet) gate(ph config.Phase, control []string) (canary.Gate, error) {
-	names := hostNames([]config.Phase{ph})
+// gate builds what judges a phase: the probes, and each source of what users saw. later are the phases whose hosts still
+// run the old release then.
+func (f *fleet) gate(ph config.Phase, later []config.Phase, despiteRed string) (canary.Gate, error) {
 	var gates []canary.Gate
+	names := hostNames([]config.Phase{ph})
 	if path := ph.Gate.Probes; path != "" {
 		set, err := probe.Read(path)
 		if err != nil {
 			return nil, usage(fmt.Errorf("phase %s: %w", ph.Name, err))
 		}
 		gates = append(gates, &probe.Gate{
-			Set: set, Asker: probe.AskerFunc(f.askProbe), Local: f.web(names[0]), Front: ph.Gate.Front, Hosts: names,
+			Set: set, Asker: probe.AskerFunc(f.askProbe), Local: f.web(names[0]), Front: ph.Gate.Front, Hosts: names, DespiteRed: despiteRed,
 		})
 	}
-	if n := ph.Gate.ErrorThreshold; n > 0 {
-		gates = append(gates, &logs.Gate{
-			Reader: logs.ReaderFunc(f.readLogs), Hosts: append(names, control...),
-			Threshold: int64(n), MinRequests: int64(ph.Gate.MinRequests), Dwell: ph.Bake,
-		})
+	for _, name := range ph.Gate.Sources {
+		g, err := f.traffic(name, ph, later)
+		if err != nil {
+			return nil, err
+		}
+		g.DespiteRed = despiteRed
+		gates = append(gates, among{g, f.judgedBy(name)})
+		f.judges = append(f.judges, judge{ph.Name, g})
 	}
-	return ready{combine(gates)}, nil
+	return ready{canary.All(gates...)}, nil
+}
+
+// watchGate is what goes on looking after the end: every source that judged a phase, by the rule of the last one. It is nil
+// when there is none.
+func (f *fleet) watchGate() (canary.Gate, error) {
+	last := map[string]config.Phase{}
+	for _, ph := range f.conf.Phases {
+		if ph.Gate != nil {
+			for _, name := range ph.Gate.Sources {
+				last[name] = ph
+			}
+		}
+	}
+	var gates []canary.Gate
+	for _, name := range slices.Sorted(maps.Keys(last)) {
+		g, err := f.traffic(name, last[name], nil)
+		if err != nil {
+			return nil, err
+		}
+		gates = append(gates, among{g, f.judgedBy(name)})
+	}
+	if len(gates) == 0 {
+		return nil, nil
+	}
+	return canary.All(gates...), nil
 }
 
 // ready is a gate that says what else can be done when it is not.
@@ -40,8 +70,11 @@ type ready struct{ canary.Gate }
 
 // Ready names the way for a change that is itself the cure of what the gate sees.
 func (r ready) Ready(ctx context.Context) error {
-	if err := r.Gate.Ready(ctx); err != nil {
-		return fmt.Errorf("%w (if this change is the cure: --no-gate REASON)", err)
+	switch err := r.Gate.Ready(ctx); {
+	case errors.Is(err, canary.ErrRed):
+		return fmt.Errorf("%w (if this change is the cure: --despite-red REASON)", err)
+	case err != nil:
+		return fmt.Errorf("%w (to deploy without any gate: --no-gate REASON)", err)
 	}
 	return nil
 }
@@ -71,15 +104,6 @@ func (f *fleet) askProbe(ctx context.Context, host string, q probe.Question) (pr
 	q.Base = f.web(host) // hosts of different groups may listen elsewhere
 	err := h.Ask(ctx, "probe", q, &r)
 	return r, err
-}
-
-func (f *fleet) readLogs(ctx context.Context, host string, q logs.Query) (logs.Page, error) {
-	var p logs.Page
-	h, ok := f.hosts[host]
-	if !ok {
-		return p, fmt.Errorf("%s: %w", host, errNoHost)
-	}
-	return p, h.Ask(ctx, "logs", q, &p)
 }
 
 // readProbes reads the probes of every host's phase.

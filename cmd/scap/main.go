@@ -24,6 +24,7 @@ func process(a *app, args []string) int {
 	// between two hosts. What cannot be printed is still in the journal.
 	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
 	a.stderr = &patient{w: a.stderr}
+	a.background = behind
 	return a.run(context.Background(), args)
 }
 

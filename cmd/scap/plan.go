@@ -108,6 +108,9 @@ func (a *app) runPlan(ctx context.Context, message string, o planFlags) error {
 		fmt.Fprintf(a.stdout, "which paths change is not known: %s is not kept on this deploy host\n", report.From.Short())
 	}
 	showPhases(a.stdout, conf, p)
+	if len(report.Problems) == 0 {
+		d.fleet.outlook(ctx, a.stdout)
+	}
 	for _, name := range report.Repair {
 		fmt.Fprintf(a.stdout, "%s is not proven on %s and would be repaired first\n", name, report.From.Short())
 	}

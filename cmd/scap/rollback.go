@@ -49,6 +49,9 @@ func (a *app) runRollback(ctx context.Context, name string, o syncOptions) error
 	if err != nil {
 		return err
 	}
+	if o.because != "" {
+		why = ": " + o.because
+	}
 	return d.roll(ctx, r, planOptions{message: "rollback to " + r.ID.Short() + why, emergency: o.emergency, back: true, noGate: "a rollback asks no gate: it goes to a release that was good"})
 }
 

@@ -23,6 +23,8 @@ type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	leave          context.Context
+	// background starts this program with args, its words in the file at path, to outlive this process. Nil starts none.
+	background func(path string, args []string) error
 	// through is what records go through on their way into a journal. It is nil but in tests, which die there.
 	through func(*journal.Writer) phases.Appender
 
@@ -59,7 +61,7 @@ reads the error rate only after the new runtime is proven, and goes back to one 
 	f.BoolVar(&a.json, "json", false, "print the journal's records, one line of JSON each, in place of the view")
 	f.BoolVarP(&a.yes, "yes", "y", false, "answer yes to the questions that ask whether to go on; a gate that holds still rolls back")
 	root.AddCommand(
-		newSyncCommand(a), newPlanCommand(a), newRollbackCommand(a), newResumeCommand(a), newRepairCommand(a),
+		newSyncCommand(a), newPlanCommand(a), newRollbackCommand(a), newResumeCommand(a), newRepairCommand(a), newWatchCommand(a), newGateCommand(a), newReplayCommand(a),
 		newStatusCommand(a), newAdoptCommand(a), newConfigCommand(a), newDemoCommand(a), newVersionCommand(a),
 	)
 	return root
@@ -177,7 +179,7 @@ func (r *reason) Set(text string) error {
 func (r *reason) Type() string { return "REASON" }
 
 // speaksJSON names the verbs that --json changes. With any other it would be without effect.
-var speaksJSON = []string{"sync", "rollback", "resume", "status"}
+var speaksJSON = []string{"sync", "rollback", "resume", "status", "watch", "simulate", "backtest", "replay", "explain"}
 
 // checkJSON refuses --json where there is nothing to print as such.
 func (a *app) checkJSON(cmd *cobra.Command, _ []string) error {

@@ -1,13 +1,16 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -30,6 +33,9 @@ import (
 //	swap HOST NAME         somebody moves its link by hand, to another release or nowhere
 //	hold FILE WHO          another process holds a lock
 //	recorded KIND ACT      wait for such a record in the newest journal
+//	counts FILE            write a record of six hosts' counts from 18:00 to 18:20; from 18:15 two of them fail ten times as often
+//	watched HOW            wait for the end of the last deploy's watch
+//	rare PAGE              from now on users ask for it too
 //
 // $WORK is the script's directory, in its files too; $ROOT is that of the source.
 func TestScripts(t *testing.T) {
@@ -40,7 +46,7 @@ func TestScripts(t *testing.T) {
 	words := map[string]func(s *story, args []string) error{
 		"exits": (*story).exits, "start": (*story).start, "ends": (*story).ends, "hold": (*story).hold, "fleet": (*story).fleet,
 		"stage": (*story).stage, "serves": (*story).serves, "gone": (*story).gone, "back": (*story).back,
-		"swap": (*story).swap, "recorded": (*story).recorded,
+		"swap": (*story).swap, "recorded": (*story).recorded, "counts": (*story).counts, "watched": (*story).watched, "rare": (*story).rare,
 	}
 	cmds := map[string]func(ts *testscript.TestScript, neg bool, args []string){}
 	for name, do := range words {
@@ -154,20 +160,32 @@ var apps = map[string]tree.AppOptions{"a": tree.GoodA(), "b": tree.GoodB(), "bro
 
 func (s *story) fleet(args []string) error {
 	var o embedded.Options
+	y := embedded.YAMLOptions{QuietWindow: 100 * time.Millisecond, Tick: 100 * time.Millisecond, Width: "1"}
 	for _, a := range args {
 		name, number, ok := strings.Cut(a, "=")
 		n, err := strconv.Atoi(number)
 		switch {
 		case !ok && a == "plain":
 			o.Plain = true
+		case !ok && a == "judged": // by what users see, and watched
+			y.Logs, y.Dwell, y.MinRequests, y.HarmRate, y.Width = true, time.Second, 10, "40%", "2"
+			y.Watch = time.Minute
+			y.Announce = []string{"/usr/bin/tee", "-a", s.ts.MkAbs("announced")}
 		case !ok || err != nil:
 			return fmt.Errorf("%q is no group", a)
 		default:
 			o.Groups = append(o.Groups, embedded.Group{Name: name, Hosts: n, Unpooled: name == "test"})
 		}
 	}
-	s.site = newSiteWith(s.t, o, embedded.YAMLOptions{QuietWindow: 100 * time.Millisecond, Tick: 100 * time.Millisecond, Width: "1"})
-	s.site.users(s.t, 10)
+	s.site = newSiteWith(s.t, o, y)
+	rate := 10.0
+	if y.Logs {
+		rate = 60
+	}
+	s.site.users(s.t, rate)
+	if y.Logs { // a gate that has not seen users refuses to begin
+		until(s.t, "users", func() bool { return s.site.load.Since(time.Time{}).Requests > 5*int(rate) })
+	}
 	s.ts.Setenv("CONF", s.site.conf)
 	return nil
 }
@@ -191,6 +209,47 @@ func (s *story) gone(args []string) error {
 
 func (s *story) back(args []string) error {
 	s.site.Host(args[0]).Unreachable(nil)
+	return nil
+}
+
+// counts writes a LOG as scap gate record does.
+func (s *story) counts(args []string) error {
+	var b strings.Builder
+	b.WriteString("time,host,requests,failing\n")
+	began := time.Date(2023, 1, 17, 18, 0, 0, 0, time.UTC)
+	for k := range 240 {
+		for h := range 6 {
+			failing := 0
+			switch {
+			case h < 2 && k >= 180:
+				failing = 1 + k%2
+			case (k+7*h)%20 == 0:
+				failing = 1
+			}
+			fmt.Fprintf(&b, "%s,mw%d,%d,%d\n", began.Add(time.Duration(k)*5*time.Second).Format(time.RFC3339), h+1, 200+k%3, failing)
+		}
+	}
+	return os.WriteFile(s.ts.MkAbs(args[0]), []byte(b.String()), 0o644)
+}
+
+func (s *story) watched(args []string) error {
+	until(s.t, "a watch that is "+args[0], func() bool {
+		all, err := journal.List(filepath.Join(s.site.DeployDir(), "journal"))
+		return err == nil && slices.ContainsFunc(all, func(d journal.Deploy) bool { return string(d.Watched) == args[0] })
+	})
+	return nil
+}
+
+// rare are users who come later and ask for a page that others do not ask for; they may see it fail.
+func (s *story) rare(args []string) error {
+	load := &embedded.Load{Do: s.site.Balancer.Serve, Rate: 40, LongRate: -1, Rare: args[0]}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { load.Run(ctx) })
+	s.ts.Defer(func() {
+		cancel()
+		wg.Wait()
+	})
 	return nil
 }
 

@@ -194,8 +194,29 @@ func (rows hostRows) summary(w io.Writer, conf *config.Config) error {
 	}
 	if last, ok, _ := journal.Latest(journalDir(conf)); ok { // what the journal cannot say is not worth an error here
 		fmt.Fprintf(w, "last deploy: %s by %s: %s, %q\n", last.Name, ui.Clean(last.Outline.User), orText(last.How, "has not ended"), last.Outline.Message)
+		if text := watchText(last, time.Now()); text != "" {
+			fmt.Fprintln(w, text)
+		}
 	}
 	return kept(w, conf)
+}
+
+// watchText says how the watch after a deploy goes; "" when there is none.
+func watchText(d journal.Deploy, now time.Time) string {
+	said := ""
+	if d.WatchText != "" {
+		said = ": " + ui.Clean(d.WatchText)
+	}
+	switch d.Watched {
+	case journal.WatchNone:
+		return ""
+	case journal.WatchOpen:
+		if now.After(d.WatchUntil.Add(time.Minute)) {
+			return fmt.Sprintf("its watch was to end at %s UTC and did not: `scap watch` takes it up%s", d.WatchUntil.UTC().Format(time.TimeOnly), said)
+		}
+		return fmt.Sprintf("watched until %s UTC%s", d.WatchUntil.UTC().Format(time.TimeOnly), said)
+	}
+	return fmt.Sprintf("its watch: %s%s", d.Watched, said)
 }
 
 // kept lists the releases that a rollback can name.

@@ -18,6 +18,9 @@ import (
 type syncOptions struct {
 	emergency string
 	noGate    string
+	despite   string
+	because   string // what a rollback is for, where no deployer asked for it
+	noWatch   bool
 	dryRun    bool
 }
 
@@ -25,6 +28,8 @@ func (o *syncOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.Var((*reason)(&o.emergency), "emergency", "do not drain, do not wait for requests in flight, at full width; the `REASON` is journaled")
 	f.BoolVar(&o.dryRun, "dry-run", false, "only say what would be done, as `scap plan` does")
+	f.Var((*reason)(&o.despite), "despite-red", "deploy although probes or signals are red already, because this change is the cure; the `REASON` is journaled. Gates still judge the rest, and restarts stay safe")
+	f.BoolVar(&o.noWatch, "no-watch", false, "do not go on looking after the end (deploy.watch)")
 	f.Var((*reason)(&o.noGate), "no-gate", "ask no gate; the `REASON` is journaled and shown")
 }
 
@@ -36,7 +41,8 @@ func newSyncCommand(a *app) *cobra.Command {
 		Short:   "deploy the staged tree to every target, phase by phase",
 		Long: `Snapshots the staged tree (deploy.stage_dir) as a release and deploys it: staged everywhere unseen, activated phase by
 phase (code and php-fpm as one), judged by each phase's gate. A failure, a gate's FAIL or Ctrl-C brings every target back
-to the release it served before, proven. Ctrl-C again leaves at once; ` + "`scap resume`" + ` then goes on.
+to the release it served before, proven. After the end the gates go on looking in the background for deploy.watch
+(` + "`scap help watch`" + `). Ctrl-C again leaves at once; ` + "`scap resume`" + ` then goes on.
 
 The message goes into the journal. A message may be several words.
 
@@ -74,7 +80,10 @@ func (a *app) runSync(ctx context.Context, message string, o syncOptions) error 
 	if err != nil {
 		return err
 	}
-	return d.roll(ctx, r, planOptions{message: message, emergency: o.emergency, noGate: o.noGate, confirm: true})
+	if o.despite != "" {
+		d.before = append(d.before, journal.Record{Kind: journal.Note, Text: "despite red: " + o.despite})
+	}
+	return d.roll(ctx, r, planOptions{message: message, emergency: o.emergency, noGate: o.noGate, despite: o.despite, noWatch: o.noWatch, confirm: true})
 }
 
 // answerable refuses, before anything is done, a deploy that will ask a question which nobody can answer.
@@ -149,7 +158,11 @@ func (d *deploy) roll(ctx context.Context, r release.Release, o planOptions) err
 	p.KeepFound = len(p.Keep) < d.conf.Deploy.KeepReleases // another deploy host may know of more
 	p.Before = d.before
 	p.Attended, p.Well = d.attended(), d.well
-	return d.finish(ctx, p, d.runner().Run(ctx, p))
+	err = d.finish(ctx, p, d.runner().Run(ctx, p))
+	if err == nil {
+		d.watchBehind(p)
+	}
+	return err
 }
 
 func orText(text, other string) string {

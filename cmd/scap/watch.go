@@ -1,0 +1,200 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"scap/cmd/internal/config"
+	"scap/phases"
+	"scap/phases/journal"
+	"scap/sync/release"
+)
+
+func newWatchCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "watch [DEPLOY]",
+		Short: "go on judging the last deploy after its end; roll it back when its gate fails",
+		Long: `A deploy that ended well is watched for deploy.watch, in the background: ` + "`scap sync`" + ` starts this verb by itself, unless
+--no-watch. It takes no lock. When the gate fails the release it says so (deploy.announce) and rolls back, as a deploy of
+its own; when another deploy has begun it ends. A watch that died is taken up again by this verb, with what it had seen.
+
+What it says goes to stdout; of one in the background to the file beside the deploy's journal that ends in .watch.
+
+` + exitTable,
+		Example: `  scap watch            # take up the watch of the last deploy, in the foreground`,
+		Args:    argCount(0, 1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.runWatch(cmd.Context(), strings.Join(args, ""))
+		},
+	}
+}
+
+// runWatch is scap watch.
+func (a *app) runWatch(ctx context.Context, name string) error {
+	conf, err := a.load()
+	if err != nil {
+		return err
+	}
+	last, err := watchable(journalDir(conf), name)
+	if err != nil {
+		return err
+	}
+	d := &deploy{app: a, conf: conf}
+	failed, err := d.watch(ctx, last)
+	d.close()
+	if !failed {
+		return err
+	}
+	return a.takeBack(ctx, conf, last, err)
+}
+
+// watchable finds the deploy to watch: the one named, or the last.
+func watchable(dir, name string) (journal.Deploy, error) {
+	past, err := journal.List(dir)
+	if err != nil {
+		return journal.Deploy{}, err
+	}
+	for _, d := range past {
+		switch {
+		case name == "" && !d.Changed, name != "" && d.Name != name:
+			continue
+		case d.How != journal.Deployed:
+			return d, fmt.Errorf("deploy %s did not end well (%s): there is nothing to watch", d.Name, orText(d.How, "it has not ended"))
+		case d.Outline.Back:
+			return d, fmt.Errorf("deploy %s was a rollback: there is nothing to watch", d.Name)
+		}
+		return d, nil
+	}
+	if name != "" {
+		return journal.Deploy{}, usage(fmt.Errorf("no deploy is called %q; their journals are in %s", name, dir))
+	}
+	return journal.Deploy{}, errors.New("no deploy was made from this deploy host: there is nothing to watch")
+}
+
+// watch looks until the time is over. It reports whether the gate failed the release; what it says then is why.
+func (d *deploy) watch(ctx context.Context, last journal.Deploy) (failed bool, err error) {
+	past, err := journal.Load(last.Path)
+	if err != nil {
+		return false, err
+	}
+	if err := d.connect(forward, false); err != nil {
+		return false, err
+	}
+	to, err := release.ParseID(last.To)
+	if err != nil {
+		return false, err
+	}
+	p, err := d.fleet.plan(last.Name, release.Release{ID: to}, planOptions{message: last.Outline.Message, watch: true})
+	if err != nil {
+		return false, err
+	}
+	if p.From, err = release.ParseID(last.From); err != nil {
+		return false, err
+	}
+	if p.Watch.Gate == nil {
+		return false, usage(errors.New("nothing can be watched: no phase has a gate with sources, or deploy.watch is 0s"))
+	}
+	d.view = d.newView()
+	r := &phases.Runner{Journal: journal.After(last.Path), Leave: d.leave.Done(), Observers: []func(journal.Record){d.view.Show}}
+	err = r.Watch(ctx, p, slices.Values(past))
+	switch {
+	case errors.Is(err, phases.ErrSuperseded):
+		fmt.Fprintf(d.stderr, "scap: %s\n", harmless(err.Error()))
+		return false, nil
+	case errors.Is(err, phases.ErrGate):
+		return true, err
+	}
+	return false, err
+}
+
+// takeBack rolls a release back that its watch has failed, and tells everybody.
+func (a *app) takeBack(ctx context.Context, conf *config.Config, last journal.Deploy, why error) error {
+	a.broadcast(ctx, conf, fmt.Sprintf("deploy %s by %s (%s) is rolled back, %s after its end: %s",
+		last.Name, last.Outline.User, last.Outline.Message, time.Since(last.Ended).Round(time.Second), why))
+	err := a.runRollback(ctx, last.From, syncOptions{because: "the watch of " + last.Name + " failed"})
+	switch {
+	case err == nil:
+		a.broadcast(ctx, conf, fmt.Sprintf("every host is back on %.12s, proven", last.From))
+		return coded{exitRolledBack, why}
+	case exitCode(err) == exitLocked:
+		a.broadcast(ctx, conf, fmt.Sprintf("it could NOT be rolled back: %v. `scap rollback` does it once the lock is free", err))
+	default:
+		a.broadcast(ctx, conf, fmt.Sprintf("the rollback went wrong: %v. `scap status` shows the fleet, `scap resume` goes on", err))
+	}
+	return err
+}
+
+// watchPath is where a watch in the background says what it says.
+func watchPath(journalPath string) string {
+	return strings.TrimSuffix(journalPath, filepath.Ext(journalPath)) + ".watch"
+}
+
+// watchBehind starts the watch of the deploy that has just ended, in a session of its own: it outlives this process and
+// its terminal. A watch that cannot be started is told; the deploy is over and stays.
+func (d *deploy) watchBehind(p phases.Plan) {
+	if p.Watch.For == 0 || d.background == nil {
+		return
+	}
+	args := []string{"-c", d.configPath}
+	for _, o := range d.overrides {
+		args = append(args, "-D", o)
+	}
+	path := watchPath(d.journal.Path())
+	if err := d.background(path, append(args, "watch", d.journal.Deploy())); err != nil {
+		fmt.Fprintf(d.stderr, "scap: the deploy is not watched: %s; `scap watch` does it here\n", harmless(err.Error()))
+		return
+	}
+	if !d.json {
+		fmt.Fprintf(d.stdout, "Watched for %s more in the background: %s\n", config.FormatDuration(p.Watch.For), path)
+	}
+}
+
+// behind starts this program with args in the background, its words in the file at path.
+func behind(path string, args []string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	out, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	cmd := exec.Command(self, args...)
+	cmd.Args[0] = os.Args[0]
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	return cmd.Process.Release()
+}
+
+// broadcast tells those who do not look at this terminal, by deploy.announce. It is told once, and whatever becomes of it
+// holds up nothing.
+func (a *app) broadcast(ctx context.Context, conf *config.Config, text string) {
+	text = "scap: " + harmless(text)
+	fmt.Fprintln(a.stderr, text)
+	if len(conf.Deploy.Announce) == 0 {
+		return
+	}
+	const limit = 10 * time.Second
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, conf.Deploy.Announce[0], conf.Deploy.Announce[1:]...)
+	cmd.Stdin = strings.NewReader(text + "\n")
+	cmd.WaitDelay = time.Second
+	if out, err := cmd.CombinedOutput(); err != nil {
+		fmt.Fprintf(a.stderr, "scap: announce by %s: %v: %s\n", conf.Deploy.Announce[0], err, harmless(strings.TrimSpace(string(out[:min(len(out), 300)]))))
+	}
+}
