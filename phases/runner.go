@@ -95,7 +95,7 @@ func (r *Runner) start(ctx context.Context, p Plan) (d *run, soft context.Contex
 }
 
 // Run deploys p and returns nil when p.Release is proven on every target. Any other end is an *Ended: what happened, and
-// which targets are not on one release with the others.
+// which targets are not on one release with the others, or are out of the pool as suspects.
 //
 // When anything fails, a gate fails or holds for too long, or ctx ends, Run takes back what it did, newest first, on a
 // context of its own, and proves it. When a target says that another deploy has claimed it since (targets.ErrFenced), Run

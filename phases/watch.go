@@ -31,7 +31,7 @@ const (
 // It returns nil when the time has passed and no gate failed the release, also when the gate could not look to the end: the
 // last record says so. An error wraps ErrGate when the gate failed the release: it is for the caller to take it back;
 // ErrSuperseded when another deploy has claimed a target, the targets serve something else, or the deploy was taken up again;
-// ErrFinished when there is nothing to watch or no more; else it is context.Cause(ctx), or ErrLeft. A watch that was
+// ErrFinished when there is nothing to watch, or no more; else it is context.Cause(ctx), or ErrLeft. A watch that was
 // cancelled or that died can be taken up again by another call: the time that has passed since the end of the deploy counts.
 func (r *Runner) Watch(ctx context.Context, p Plan, past iter.Seq[journal.Record]) error {
 	d, soft, stop := r.start(ctx, p)
@@ -60,8 +60,10 @@ func watchable(past iter.Seq[journal.Record], p Plan) (history, error) {
 	}
 	err = h.parse(p)
 	switch s := h.sighted.Verdict; {
+	case h.how == "":
+		return h, errors.New("the deploy has not ended: it is judged by its own gates, or to be resumed")
 	case h.how != journal.Deployed && (h.how != journal.Inconsistent || !h.passed || h.began), errors.Is(err, ErrNothing):
-		return h, fmt.Errorf("%w %s: it left nothing to watch", ErrFinished, or(h.how, "nowhere yet"))
+		return h, fmt.Errorf("%w %s: it left nothing to watch", ErrFinished, h.how)
 	case s == journal.VerdictOver, s == journal.VerdictFail, s == journal.VerdictSuperseded:
 		return h, fmt.Errorf("%w: its watch too: %s", ErrFinished, s)
 	}
