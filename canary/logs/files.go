@@ -223,7 +223,7 @@ func (c Config) own(e event) bool {
 func parserOf(k Kind) parser {
 	switch k {
 	case AccessJSON:
-		return parseAccessJSON
+		return accessParser()
 	case Access:
 		return parseCombined
 	case MediaWiki:

@@ -18,7 +18,7 @@ const (
 	chunk   = 256 << 10 // read at once
 	maxLine = 1 << 20   // a longer line is skipped
 	maxGens = 8         // rotations followed at once
-	tailLen = 64        // bytes before the cursor that are checked for having stayed
+	tailLen = 64        // bytes that are checked for having stayed, of the beginning and before the cursor
 )
 
 // place of a file that survives its renaming.
@@ -29,6 +29,7 @@ type gen struct {
 	f     *os.File
 	id    fileID
 	off   int64  // behind the last complete line that was read
+	head  []byte // what the file begins with, as far as it was read, and
 	tail  []byte // the bytes before off: when they are others now, the file was cut off and written anew
 	skip  bool   // inside a line that is too long
 	mtime time.Time
@@ -109,37 +110,85 @@ func (f *follower) look() error {
 	case !st.Mode().IsRegular():
 		return fmt.Errorf("%s is not a regular file", f.path)
 	case f.known(idOf(st)):
-		return nil
+		return f.lookBehind(idOf(st))
 	}
 	first := len(f.gens) == 0
-	fresh := f.siblings(first)
+	for _, g := range slices.Clone(f.gens) {
+		if err := f.stayed(g); err != nil { // what was copied away must not be taken for another log
+			return err
+		}
+	}
+	fresh := f.unread(first)
 	if err == nil {
 		fresh = append(fresh, f.path)
 	}
 	for _, p := range fresh {
-		if err := f.open(p, first); err != nil {
+		if err := f.open(p, first, len(f.gens)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// lookBehind finds what copytruncate took out of the file of that id while so little of it had been read that it does not show.
+func (f *follower) lookBehind(id fileID) error {
+	at := slices.IndexFunc(f.gens, func(g *gen) bool { return g.id == id })
+	if len(f.gens[at].tail) == tailLen {
+		return nil
+	}
+	for i, p := range f.unread(false) {
+		if err := f.open(p, false, at+i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unread lists the files that a rotation made and that were not seen, oldest first, without those that somebody copied from
+// what is there.
+func (f *follower) unread(first bool) []string {
+	list := f.siblings(first)
+	heads := map[string]bool{}
+	for _, g := range f.gens {
+		heads[headOf(g.f)] = true
+	}
+	if file, _, err := openLog(f.path); err == nil {
+		heads[headOf(file)] = true
+		_ = file.Close()
+	}
+	return slices.DeleteFunc(list, func(p string) bool {
+		file, _, err := openLog(p)
+		if err != nil {
+			return false // opening it again says why
+		}
+		defer file.Close()
+		head := headOf(file)
+		return len(head) == tailLen && heads[head]
+	})
+}
+
+// headOf is how a file begins.
+func headOf(file *os.File) string {
+	b := make([]byte, tailLen)
+	n, _ := file.ReadAt(b, 0) // what cannot be read is like nothing else
+	return string(b[:n])
+}
+
 func (f *follower) known(id fileID) bool {
 	return slices.ContainsFunc(f.gens, func(g *gen) bool { return g.id == id })
 }
 
-func (f *follower) open(p string, first bool) error {
-	file, err := os.OpenFile(p, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+// open takes up the file at p, as the one at that place in the order of reading.
+func (f *follower) open(p string, first bool, at int) error {
+	file, st, err := openLog(p)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // rotated away under our hands; the next look finds it
 	}
 	if err != nil {
 		return err
 	}
-	st, err := file.Stat()
-	if err != nil || !st.Mode().IsRegular() || f.known(idOf(st)) {
-		_ = file.Close()
-		return err
+	if f.known(idOf(st)) {
+		return file.Close()
 	}
 	g := &gen{f: file, id: idOf(st), mtime: st.ModTime()}
 	if first {
@@ -152,7 +201,7 @@ func (f *follower) open(p string, first bool) error {
 			return err
 		}
 	}
-	f.gens = append(f.gens, g)
+	f.gens = slices.Insert(f.gens, at, g)
 	return nil
 }
 
@@ -296,6 +345,12 @@ func (g *gen) remember() error {
 		return err
 	}
 	g.tail = tail
+	if len(g.head) < tailLen {
+		g.head = make([]byte, n)
+		if _, err := g.f.ReadAt(g.head, 0); err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -310,44 +365,72 @@ func (f *follower) stayed(g *gen) error {
 		return nil
 	}
 	cut := &gen{f: g.f, id: g.id, mtime: g.mtime}
-	if file, id, ok := f.copyOf(g); ok {
-		g.f, g.id = file, id
-		i := slices.Index(f.gens, g)
-		f.gens = slices.Insert(f.gens, i+1, cut)
+	later, ok := f.rescue(g)
+	if !ok {
+		*g = *cut
+		f.cuts++
 		return nil
 	}
-	*g = *cut
-	f.cuts++
+	i := slices.Index(f.gens, g)
+	f.gens = slices.Insert(f.gens, i+1, append(later, cut)...)
 	return nil
 }
 
-// holds reports whether a file has what was read last before the cursor.
+// holds reports whether a file has what was read of g's.
 func (g *gen) holds(file *os.File) (bool, error) {
-	now := make([]byte, len(g.tail))
-	n, err := file.ReadAt(now, g.off-int64(len(g.tail)))
-	if err != nil && !errors.Is(err, io.EOF) {
-		return false, err
+	now := make([]byte, tailLen)
+	for _, part := range []struct {
+		want []byte
+		at   int64
+	}{{g.tail, g.off - int64(len(g.tail))}, {g.head, 0}} {
+		n, err := file.ReadAt(now[:len(part.want)], part.at)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return false, err
+		}
+		if !bytes.Equal(now[:n], part.want) {
+			return false, nil
+		}
 	}
-	return bytes.Equal(now[:n], g.tail), nil
+	return true, nil
 }
 
-// copyOf finds what copytruncate made of a file before it cut it off.
-func (f *follower) copyOf(g *gen) (*os.File, fileID, bool) {
-	if len(g.tail) < tailLen {
-		return nil, fileID{}, false // too little to know it by
-	}
-	for _, p := range f.siblings(false) {
-		file, err := os.OpenFile(p, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+// rescue lets g go on in the copy that copytruncate made of its file before it cut it off. If that has happened several
+// times since, later are the further copies, oldest first.
+func (f *follower) rescue(g *gen) (later []*gen, ok bool) {
+	for _, p := range f.siblings(false) { // oldest first
+		file, st, err := openLog(p)
 		if err != nil {
 			continue
 		}
-		st, err := file.Stat()
-		if err == nil && st.Mode().IsRegular() && !f.known(idOf(st)) {
-			if ok, err := g.holds(file); ok && err == nil {
-				return file, idOf(st), true
-			}
+		if f.known(idOf(st)) {
+			_ = file.Close()
+			continue
 		}
-		_ = file.Close()
+		same, err := g.holds(file)
+		switch {
+		case !ok && same && err == nil && len(g.tail) == tailLen: // of less it cannot be known
+			g.f, g.id, g.mtime, ok = file, idOf(st), st.ModTime(), true
+		case ok && !same:
+			later = append(later, &gen{f: file, id: idOf(st), mtime: st.ModTime()})
+		default:
+			_ = file.Close()
+		}
 	}
-	return nil, fileID{}, false
+	return later, ok
+}
+
+// openLog opens a regular file, without waiting for a writer of anything else.
+func openLog(p string) (*os.File, fs.FileInfo, error) {
+	file, err := os.OpenFile(p, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	st, err := file.Stat()
+	if err == nil && !st.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file", p)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, file.Close())
+	}
+	return file, st, nil
 }

@@ -82,6 +82,8 @@ func (o object) text(names ...string) string {
 	return ""
 }
 
+func (o object) has(name string) bool { return o[name] != nil }
+
 func (o object) object(names ...string) object {
 	for _, n := range names {
 		if sub, ok := parseObject(o[n]); ok {
@@ -147,12 +149,34 @@ func fingerprint(class, file, line string) string {
 	return class + " in " + clip(path.Base(file)) + ":" + clip(line)
 }
 
-// parseAccessJSON reads an access log of JSON lines, written when a request ends.
+// fields are those of one line, by any of several names.
+type fields interface {
+	text(names ...string) string
+	has(name string) bool
+}
+
+// accessParser returns a reader of access logs of JSON lines, written when a request ends. It keeps room for one line, so one
+// goroutine may use it.
+func accessParser() parser {
+	var f flat
+	return func(line []byte) (event, form) {
+		if f.parse(string(line)) {
+			return accessEvent(&f)
+		}
+		return parseAccessJSON(line)
+	}
+}
+
+// parseAccessJSON reads a line of such a log, whatever JSON it is.
 func parseAccessJSON(line []byte) (event, form) {
 	o, ok := parseObject(line)
 	if !ok {
 		return event{}, foreign
 	}
+	return accessEvent(o)
+}
+
+func accessEvent(o fields) (event, form) {
 	at, ok := parseTime(o.text("msec", "time", "@timestamp", "time_iso8601", "timestamp", "time_local"))
 	status, err := strconv.Atoi(o.text("status"))
 	if !ok || err != nil {
@@ -171,7 +195,7 @@ func parseAccessJSON(line []byte) (event, form) {
 	e.agent = o.text("http_user_agent", "user_agent", "agent", "ua")
 	e.release = o.text("release")
 	for _, name := range []string{"upstream", "upstream_addr", "upstream_status", "upstream_response_time"} {
-		if v := o.text(name); v == "-" || v == "" && o[name] != nil {
+		if v := o.text(name); v == "-" || v == "" && o.has(name) {
 			e.served = false // a file or a redirect of the web server's own
 		}
 	}

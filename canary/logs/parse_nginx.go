@@ -46,7 +46,7 @@ func parseNginx(s string, local *time.Location) (event, form) {
 // nginxFault tells a request that got no answer from php from everything else in the log.
 func nginxFault(what string) (fault, bool) {
 	if _, said, ok := strings.Cut(what, `FastCGI sent in stderr: "`); ok {
-		said, _, _ = strings.Cut(said, `" while reading`)
+		said, _, _ = strings.Cut(said, `" while reading`) // of several lines the first ends without it
 		return phpFault(said)
 	}
 	message, _, _ := strings.Cut(what, ", client: ")

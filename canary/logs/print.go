@@ -96,6 +96,9 @@ func clean(s string, most int) string {
 	if len(s) > 4*most {
 		s = s[:4*most]
 	}
+	if len(s) <= most && isPlain(s) {
+		return s
+	}
 	s = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(s, "?"), func(r rune) bool {
 		return unicode.IsControl(r) || unicode.IsSpace(r) || unicode.Is(unicode.Cf, r) || r == '\u2028' || r == '\u2029'
 	}), " ")
@@ -106,6 +109,19 @@ func clean(s string, most int) string {
 		s = s[:most] + "…"
 	}
 	return s
+}
+
+// isPlain reports whether s is printable ASCII without two spaces in a row, so that cleaning it changes nothing.
+func isPlain(s string) bool {
+	before := byte(' ')
+	for i := range len(s) {
+		c := s[i]
+		if c < ' ' || c >= 0x7f || c == ' ' && before == ' ' {
+			return false
+		}
+		before = c
+	}
+	return before != ' ' || s == ""
 }
 
 // normalise replaces what differs from one request to the next: quoted strings and paths by *, hexadecimal ids by *, numbers by N.

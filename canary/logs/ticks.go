@@ -12,8 +12,11 @@ import (
 	"scap/canary"
 )
 
-// maxRange is the longest range of one Query.
-const maxRange = time.Hour
+const (
+	maxRange = time.Hour // the longest range of one Query
+	// tickPages is how much more is read at once than for totals: the first question wants most of an hour.
+	tickPages = 4
+)
 
 // span is a time of which lines were lost; a zero to is open.
 type span struct{ from, to time.Time }
@@ -70,7 +73,7 @@ func (f *Files) look(ctx context.Context, q Query, now, asked time.Time, pulse s
 	}
 	skew := f.clock.compare(now, q.Now)
 	l := f.ledger(q, q.From.Add(skew))
-	if err := l.read(ctx, f.page); err != nil {
+	if err := l.read(ctx, tickPages*f.page); err != nil {
 		return Page{}, false, err
 	}
 	at, echoed := l.echoed(pulse)
