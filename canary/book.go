@@ -46,6 +46,23 @@ type Book struct {
 	Forgot bool        `json:"forgot,omitempty"` // Known is full
 
 	Signals []signalBook `json:"signals,omitempty"`
+
+	from time.Time // where the ticks begin whose fingerprints are added; zero: with Next
+}
+
+// sound says whether a book that was read has the form of one that was written.
+func (b *Book) sound() bool {
+	ok := (len(b.Wealth) == len(harms.r1)) == (b.Batches > 0) && b.Batches >= 0 && len(b.Hosts) <= maxHosts && len(b.Signals) <= maxSignals &&
+		len(b.Kinds) <= maxPrints && b.Canary.sound() && b.Control.sound() && b.Lone.sound() && b.Past.sound() && b.Phi.Chi2 >= 0 && b.Phi.DF >= 0
+	for i := range b.Hosts {
+		ok = ok && len(b.Hosts[i].Wealth) == len(harms.r1)
+	}
+	for i := range b.Signals {
+		s := &b.Signals[i]
+		ok = ok && len(s.Wealth) == len(drops.r1) && s.Canary.sound() && s.Control.sound() && s.Past.sound() && len(s.Hosts) <= maxLone &&
+			(i == 0 || b.Signals[i-1].Name < s.Name)
+	}
+	return ok
 }
 
 // total counts requests and what is counted among them.
@@ -54,6 +71,8 @@ type total struct {
 	X     int64 `json:"x"`
 	Hosts int64 `json:"hosts,omitempty"` // hosts x ticks
 }
+
+func (t total) sound() bool { return t.N >= 0 && t.X >= 0 && t.Hosts >= 0 }
 
 func (t *total) more(n, x int64) { t.N, t.X = t.N+n, t.X+x }
 func (t *total) less(n, x int64) { t.N, t.X = max(0, t.N-n), max(0, t.X-x) }
@@ -97,6 +116,7 @@ func (b *Book) OpenFrom(from, at time.Time) {
 	if from.After(at) {
 		from = at
 	}
+	from, at = from.UTC(), at.UTC()
 	b.Batches++
 	b.Opened, b.Closed, b.Sample = at, 0, 0
 	b.Batch, b.Against = total{}, total{}
@@ -142,7 +162,7 @@ func (b *Book) Add(r Rule, c Counts) {
 	if b.Batches > 1 && b.Closed == 0 {
 		b.Refuted.open(&r)
 	}
-	b.Next = c.At.Add(r.Tick)
+	b.Next = c.At.UTC().Add(r.Tick)
 	b.CanaryHosts, b.ControlHosts = len(c.Canary), len(c.Control)
 	nc, x := sum(c.Canary)
 	nb, y := sum(c.Control)
@@ -181,6 +201,10 @@ func (b *Book) both(r *Rule, c *Counts, nc, x, nb, y int64, phi float64) {
 	theta := 0.0
 	if nc+nb > 0 {
 		theta = float64(nc) / float64(nc+nb)
+	}
+	inject(b.Wealth, trickle)
+	for i := range b.Hosts {
+		inject(b.Hosts[i].Wealth, trickle)
 	}
 	if x+y > 0 {
 		harms.step(b.Wealth, x, x+y, theta, phi)

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -71,47 +72,155 @@ func (w *world) run(r Rule, history int) (Verdict, Cause, time.Duration) {
 	return Hold, c, 10 * time.Minute
 }
 
+// The figures of the rule on made-up traffic with shocks that both arms share. Bounds are loose enough for a hundred runs;
+// the simulation proves the exact ones.
 func TestFigures(t *testing.T) {
-	type row struct {
-		name            string
-		rate, base      float64
-		canary, control int
-		burst           int
-		ratio           float64
-	}
-	for _, tt := range []row{
-		{name: "8000/s", rate: 8000, canary: 5, control: 95, base: 1e-4, ratio: 1},
-		{name: "8000/s", rate: 8000, canary: 5, control: 95, base: 1e-4, ratio: 5},
-		{name: "8000/s", rate: 8000, canary: 5, control: 95, base: 1e-4, ratio: 10},
-		{name: "8000/s", rate: 8000, canary: 5, control: 95, base: 1e-4, ratio: 3},
-		{name: "8000/s b5", rate: 8000, canary: 5, control: 95, base: 1e-4, burst: 5, ratio: 1},
-		{name: "8000/s b5", rate: 8000, canary: 5, control: 95, base: 1e-3, burst: 5, ratio: 1},
-		{name: "8000/s 1e-3", rate: 8000, canary: 5, control: 95, base: 1e-3, ratio: 1},
-		{name: "8000/s 1e-3", rate: 8000, canary: 5, control: 95, base: 1e-3, ratio: 10},
-		{name: "2000/s", rate: 2000, canary: 5, control: 45, base: 1e-4, ratio: 1},
-		{name: "2000/s", rate: 2000, canary: 5, control: 45, base: 1e-4, ratio: 10},
-		{name: "200/s", rate: 200, canary: 4, control: 16, base: 1e-4, ratio: 1},
-		{name: "200/s", rate: 200, canary: 4, control: 16, base: 1e-4, ratio: 100},
+	for _, tt := range []struct {
+		name       string
+		w          world
+		want       Verdict
+		share      float64 // of the runs that end so, at least
+		never      Verdict
+		tolerated  int           // runs that end so
+		median     time.Duration // at most, of the wanted verdict
+		notEarlier time.Duration
+	}{
+		{"no harm", world{rate: 8000, canary: 5, control: 95, base: 1e-4, ratio: 1}, Pass, .9, Fail, 1, 120 * time.Second, time.Minute},
+		{"no harm, many errors", world{rate: 8000, canary: 5, control: 95, base: 1e-3, ratio: 1}, Pass, .98, Fail, 1, time.Minute, time.Minute},
+		{"no harm, in bursts", world{rate: 8000, canary: 5, control: 95, base: 1e-3, ratio: 1, burst: 5}, Pass, .9, Fail, 1, 90 * time.Second, time.Minute},
+		{"five times", world{rate: 8000, canary: 5, control: 95, base: 1e-4, ratio: 5}, Fail, .9, Pass, 2, 85 * time.Second, 0},
+		{"ten times", world{rate: 8000, canary: 5, control: 95, base: 1e-4, ratio: 10}, Fail, .95, Pass, 0, 25 * time.Second, 0},
+		{"ten times, many errors", world{rate: 8000, canary: 5, control: 95, base: 1e-3, ratio: 10}, Fail, .95, Pass, 0, 5 * time.Second, 0},
+		{"a hundred times on a small site", world{rate: 200, canary: 4, control: 16, base: 1e-4, ratio: 100}, Fail, .95, Pass, 0, 20 * time.Second, 0},
 	} {
-		var n [4]int
-		var times [4][]time.Duration
-		causes := map[Cause]int{}
-		const runs = 200
-		for i := range runs {
-			w := world{rng: rand.New(rand.NewPCG(uint64(i), 7)), canary: tt.canary, control: tt.control, rate: tt.rate, base: tt.base, ratio: tt.ratio, shock: .3, burst: tt.burst}
-			v, c, d := w.run(Rule{}, 120)
-			n[v]++
-			times[v] = append(times[v], d)
-			causes[c]++
-		}
-		q := func(v Verdict) string {
-			if len(times[v]) == 0 {
-				return "-"
+		t.Run(tt.name, func(t *testing.T) {
+			const runs = 100
+			var ends [4]int
+			var times []time.Duration
+			for i := range runs {
+				w := tt.w
+				w.rng, w.shock = rand.New(rand.NewPCG(uint64(i), 7)), .3
+				v, _, at := w.run(Rule{}, 120)
+				ends[v]++
+				if v == tt.want {
+					times = append(times, at)
+				}
 			}
-			slices.Sort(times[v])
-			return fmt.Sprint(times[v][len(times[v])/2], "-", times[v][len(times[v])*95/100])
+			slices.Sort(times)
+			if float64(ends[tt.want]) < tt.share*runs || ends[tt.never] > tt.tolerated {
+				t.Fatalf("hold, pass, fail, suspect: %v", ends)
+			}
+			if m := times[len(times)/2]; m > tt.median || times[0] < tt.notEarlier {
+				t.Errorf("%s after %v, the first after %v; want %v, not before %v", tt.want, m, times[0], tt.median, tt.notEarlier)
+			}
+			t.Logf("%s in %d of %d, median %v", tt.want, ends[tt.want], runs, times[len(times)/2])
+		})
+	}
+}
+
+// Harm that begins late in a long batch is found too.
+func TestLateHarm(t *testing.T) {
+	w := world{rng: rand.New(rand.NewPCG(3, 4)), rate: 8000, canary: 5, control: 95, base: 1e-3, ratio: 1}
+	var b Book
+	b.Open(epoch)
+	at := epoch
+	for range 400 {
+		b.Add(Rule{}, w.tick(at))
+		at = at.Add(5 * time.Second)
+	}
+	if v, c, _ := b.Verdict(Rule{}); v != Pass {
+		t.Fatalf("%s %s", v, c)
+	}
+	w.ratio = 5
+	for i := range 24 {
+		b.Add(Rule{}, w.tick(at))
+		at = at.Add(5 * time.Second)
+		switch v, _, _ := b.Verdict(Rule{}); {
+		case v == Fail:
+			t.Logf("fail %d ticks after", i+1)
+			return
+		case v == Pass && i > 3:
+			t.Errorf("still passes %d ticks after", i+1)
 		}
-		t.Logf("%-12s base %g r=%g: pass %d (%s) fail %d (%s) suspect %d (%s) hold %d %v", tt.name, tt.base, tt.ratio, n[Pass], q(Pass), n[Fail], q(Fail), n[Suspect], q(Suspect), n[Hold], causes)
+	}
+	t.Errorf("no fail: %s", b.Rule(Rule{}, at).Reason)
+}
+
+func TestDispersion(t *testing.T) {
+	for _, tt := range []struct {
+		burst       int
+		shock, base float64
+		low, high   float64
+	}{
+		{1, 0, 1e-4, .9, 1.1}, {1, .8, 1e-3, .9, 1.1}, {5, 0, 1e-3, 4.2, 5.8}, {5, .8, 1e-4, 3.5, 6.5}, {80, 0, 1e-3, 20, 200},
+	} {
+		w := world{rng: rand.New(rand.NewPCG(1, 2)), rate: 4000, canary: 1, control: 19, base: tt.base, burst: tt.burst, shock: tt.shock}
+		var d Dispersion
+		for range 540 {
+			d.Add(w.tick(epoch).Control)
+		}
+		if raw, ok := d.estimate(); !ok || raw < tt.low || raw > tt.high {
+			t.Errorf("bursts of %d, shocks %g, rate %g: phi %g, want %g to %g", tt.burst, tt.shock, tt.base, raw, tt.low, tt.high)
+		}
+		if phi := d.Phi(Rule{}, 0); phi < 1 || phi > 20 {
+			t.Errorf("phi %g", phi)
+		}
+	}
+	short := Dispersion{Chi2: 900, DF: 100, Ticks: 59}
+	if a, b := short.Phi(Rule{}, 0), short.Phi(Rule{}, 7); a != 3 || b != 7 {
+		t.Errorf("with 59 ticks %g, and %g where 7 was seen; want 3 and 7", a, b)
+	}
+	var one Dispersion
+	for range 100 {
+		one.Add([]Cell{{Host: "b", N: 1000, X: 9}})
+	}
+	if _, ok := one.estimate(); ok {
+		t.Error("one host alone tells of clusters")
+	}
+}
+
+func TestRuleCheck(t *testing.T) {
+	if err := (Rule{}).Check(); err != nil {
+		t.Fatal(err)
+	}
+	nan := math.NaN()
+	for name, r := range map[string]Rule{
+		"tick": {Tick: time.Millisecond}, "harm_ratio": {HarmRatio: 1.2}, "harm_rate": {HarmRate: nan}, "min_requests": {MinRequests: -1},
+		"dwell": {Dwell: time.Second}, "min_failing": {MinFailing: -1}, "leave_out": {LeaveOut: 300}, "pass_at": {PassAt: math.Inf(1)},
+		"phi_unknown": {PhiUnknown: 30}, "history": {History: -1}, "late_stop": {LateHold: time.Second}, "share": {Share: -1}, "red_below": {RedBelow: 1},
+		"fail_at": {FailAt: nan},
+	} {
+		if err := r.Check(); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A failed try's errors are as new in the next try.
+func TestFailedTryIsNoHistory(t *testing.T) {
+	m, err := OpenMemory(t.TempDir() + "/memory.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &script{rate: worse(1e-4, 12, "a"), prints: typeError("a")}
+	for range 2 {
+		d := newDeploy(s, 5, 20)
+		d.gate.Memory = m
+		r, at := d.run(t, time.Minute)
+		if r.Verdict != Fail || !strings.Contains(r.Reason, "TypeError") || !strings.Contains(r.Reason, "new error") {
+			t.Errorf("%s at %v: %s", r.Verdict, at, r.Reason)
+		}
+	}
+	if _, ok := m.Seen("DBQueryError in includes/Db.php:7: deadlock"); !ok {
+		t.Error("an error of the old release is not remembered")
+	}
+	if err := m.Note([]string{"TypeError in includes/Foo.php:88: must be array, null given"}, 0, epoch); err != nil {
+		t.Fatal(err)
+	}
+	d := newDeploy(s, 5, 20)
+	d.gate.Memory = m
+	if r, _ := d.run(t, time.Minute); strings.Contains(r.Reason, "new error") {
+		t.Errorf("what the old release had is new: %s", r.Reason)
 	}
 }
 

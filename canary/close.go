@@ -314,6 +314,7 @@ func (l *glance) prints(ctx context.Context, acc *account, a *answer, ok []bool,
 	if err != nil {
 		return err
 	}
+	acc.Book.from = from
 	for _, arm := range []Arm{OnControl, OnCanary} { // what the control has is no news
 		for i := range r.Hosts {
 			if arms[i] != arm {
@@ -330,6 +331,7 @@ func (l *glance) prints(ctx context.Context, acc *account, a *answer, ok []bool,
 			}
 		}
 	}
+	acc.Book.from = time.Time{}
 	l.resolve(&acc.Book)
 	return nil
 }

@@ -42,7 +42,7 @@ func (l *glance) lack(c Cause, format string, args ...any) {
 func newLook(t *Traffic, w Window, prior Evidence) *glance {
 	l := &glance{t: t, r: t.Rule, w: w, acc: &account{}, earlier: map[string]bool{}}
 	if json.Unmarshal(prior, l.acc) != nil || l.acc.Format != accountFormat || l.acc.Deploy != w.Deploy || l.acc.Release != w.Release ||
-		l.acc.Step < t.Rule.Tick || l.acc.Step%t.Rule.Tick != 0 || l.acc.Step > maxStep {
+		l.acc.Step < t.Rule.Tick || l.acc.Step%t.Rule.Tick != 0 || l.acc.Step > maxStep || !l.acc.Book.sound() {
 		l.acc = &account{Format: accountFormat, Deploy: w.Deploy, Release: w.Release, Step: t.Rule.Tick}
 	}
 	l.r.Tick = l.acc.Step
@@ -91,14 +91,15 @@ func (l *glance) open() {
 	}
 	began := l.w.Opened
 	for _, h := range l.canary {
-		if since := l.since(h, 0); since.Before(began) && !a.Met.has(id(h)) && (a.Opened.IsZero() || !a.Batch.has(id(h))) {
+		if since := l.since(h, 0); since.Before(began) && l.unmet(h) {
 			began = since
 		}
 	}
 	if a.Opened.IsZero() {
 		a.Start = began.Truncate(l.r.Tick).UTC()
 	}
-	if a.Opened.IsZero() || l.w.Opened.After(a.Opened) {
+	switch {
+	case a.Opened.IsZero() || l.w.Opened.After(a.Opened) && slices.ContainsFunc(l.canary, l.unmet):
 		for _, h := range l.canary {
 			if a.Batch.has(id(h)) {
 				a.Met.put(id(h))
@@ -107,6 +108,8 @@ func (l *glance) open() {
 		a.Batch = nil
 		a.Opened = l.w.Opened.UTC()
 		a.Book.OpenFrom(began.UTC(), a.Opened)
+	case l.w.Opened.After(a.Opened): // nothing was activated: a watch goes on with what there is
+		a.Opened = l.w.Opened.UTC()
 	}
 	fresh := false
 	for _, h := range l.canary {
@@ -126,6 +129,9 @@ func (l *glance) open() {
 		}
 	}
 }
+
+// unmet says that a host's runtime is of no batch that was looked at.
+func (l *glance) unmet(h Host) bool { return !l.acc.Met.has(id(h)) && !l.acc.Batch.has(id(h)) }
 
 // maxRoll is how long before the batch was proven its first runtime may have begun. A Since from before that is of a runtime
 // that nobody restarted, or of a clock that is wrong.

@@ -142,7 +142,7 @@ func (m *FileMemory) Note(prints []string, phi float64, at time.Time) error {
 			next.Prints[p], changed = at, true
 		}
 	}
-	if today := at.Format(day); phi >= 1 && phi <= 1e6 && phi > next.Phi[today] {
+	if today := at.Format(day); phi >= 1 && phi <= 1e6 && phi > 1.05*next.Phi[today] { // a little more is not worth a write
 		next.Phi[today], changed = phi, true
 	}
 	if !changed {

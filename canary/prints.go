@@ -24,7 +24,7 @@ type printBook struct {
 	Control int64     `json:"c,omitempty"`    // on the control, in this deploy
 	Host    string    `json:"host"`           // the first that had it
 	More    bool      `json:"more,omitempty"` // others had it too
-	First   time.Time `json:"first"`          // the tick before which it was read first
+	First   time.Time `json:"first"`          // the ticks begin here in which it was read first
 	Known   bool      `json:"known,omitempty"`
 	Asked   bool      `json:"asked,omitempty"`  // memory and change were looked up
 	Change  string    `json:"change,omitempty"` // in or out of this change; "": not known
@@ -53,8 +53,12 @@ func (b *Book) Prints(side Arm, host string, ps []Print) {
 			k.Count += n
 			k.More = k.More || k.Host != host
 		default:
+			first := b.from
+			if first.IsZero() {
+				first = b.Next
+			}
 			b.kind(printBook{
-				Text: text, File: clean(p.File, maxText), ID: clean(p.ID, 64), Count: n, Host: host, First: b.Next,
+				Text: text, File: clean(p.File, maxText), ID: clean(p.ID, 64), Count: n, Host: host, First: first,
 				Known: b.knows(text),
 			})
 		}

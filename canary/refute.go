@@ -12,8 +12,8 @@ type refutation struct {
 	Rate  float64 `json:"rate"`  // L0: against a rate >= HarmRate
 }
 
-// maxLog bounds both from below and above: a bad quarter of an hour is not remembered for ever, and JSON knows no infinity.
-const maxLog = 1e6
+// minLog bounds both from below: JSON knows no infinity.
+const minLog = -1e6
 
 // add takes a tick with both arms: x of nc failing on the canary, m on both arms, theta the canary's share.
 //
@@ -21,7 +21,7 @@ const maxLog = 1e6
 //	L0: x ln(l1/delta) + n_c (delta - l1)               rate l1 = delta/10 against delta, Poisson
 func (f *refutation) add(r *Rule, x, nc, m int64, theta, phi float64) {
 	if m > 0 && theta > 0 && theta < 1 {
-		f.Ratio = bound(f.Ratio + (float64(m)*math.Log(1-theta+theta*r.HarmRatio)-float64(x)*math.Log(r.HarmRatio))/phi)
+		f.Ratio = r.bound(f.Ratio + (float64(m)*math.Log(1-theta+theta*r.HarmRatio)-float64(x)*math.Log(r.HarmRatio))/phi)
 	}
 	f.addRate(r, x, nc, phi)
 }
@@ -31,13 +31,13 @@ func (f *refutation) add(r *Rule, x, nc, m int64, theta, phi float64) {
 //	L-: x ln(1/r_h) + n_c rate (r_h - 1)                r = 1 against r = r_h, Poisson
 func (f *refutation) addAlone(r *Rule, x, nc int64, rate, phi float64) {
 	if rate > 0 {
-		f.Ratio = bound(f.Ratio + (float64(nc)*rate*(r.HarmRatio-1)-float64(x)*math.Log(r.HarmRatio))/phi)
+		f.Ratio = r.bound(f.Ratio + (float64(nc)*rate*(r.HarmRatio-1)-float64(x)*math.Log(r.HarmRatio))/phi)
 	}
 	f.addRate(r, x, nc, phi)
 }
 
 func (f *refutation) addRate(r *Rule, x, nc int64, phi float64) {
-	f.Rate = bound(f.Rate + (float64(nc)*(r.HarmRate-r.cleanRate())-float64(x)*math.Log(r.HarmRate/r.cleanRate()))/phi)
+	f.Rate = r.bound(f.Rate + (float64(nc)*(r.HarmRate-r.cleanRate())-float64(x)*math.Log(r.HarmRate/r.cleanRate()))/phi)
 }
 
 // open begins a batch: harm that was refuted stays refuted, but there is no credit beyond that. One failing request of the
@@ -49,4 +49,6 @@ func (f *refutation) open(r *Rule) {
 
 func (f *refutation) done(r *Rule) bool { return max(f.Ratio, f.Rate) >= math.Log(r.PassAt) }
 
-func bound(l float64) float64 { return max(-maxLog, min(l, maxLog)) }
+// bound keeps l from growing beyond twice what a Pass needs: harm that begins late in a long batch must not have an hour of
+// credit to use up before it is no longer refuted.
+func (r *Rule) bound(l float64) float64 { return max(minLog, min(l, 2*math.Log(r.PassAt))) }

@@ -84,6 +84,7 @@ func (s *signalBook) add(r *Rule, c *Counts, nc, nb int64) {
 	phi := s.Phi.phi(r, 0)
 	switch {
 	case nb > 0 && nc > 0:
+		inject(s.Wealth, trickle)
 		drops.step(s.Wealth, x, x+y, float64(nc)/float64(nc+nb), phi)
 		s.Canary.more(nc, x)
 		s.Control.more(nb, y)

@@ -467,6 +467,11 @@ func TestTrafficBatches(t *testing.T) {
 		if r, at := d.runFrom(t, 335*time.Second, 10*time.Minute); r.Verdict != Pass || at < 6*time.Minute {
 			t.Errorf("%s at %v: %s", r.Verdict, at, r.Reason)
 		}
+		// The watch opens later, of runtimes that all were judged: nothing begins anew.
+		d.Watch, d.Opened, d.Canary, d.Earlier, d.Control = true, epoch.Add(7*time.Minute), append(d.Earlier, d.Canary...), nil, nil
+		if r := d.look(t, 430*time.Second); r.Verdict != Pass || !strings.Contains(r.Reason, "without control") {
+			t.Errorf("watch: %s: %s", r.Verdict, r.Reason)
+		}
 	}
 }
 
