@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"scap/fixtures/fleet"
-	"scap/sync/release"
 	"scap/targets"
 	"scap/targets/pool"
 )
@@ -31,7 +30,7 @@ func TestASuspectLeavesUnderLoadAndIsRepaired(t *testing.T) {
 			t.Cleanup(ts.Close)
 			return ts.Of(name)
 		}
-		in, id := f.Balancer.In(), release.ID{}
+		in := f.Balancer.In()
 		load := &fleet.Load{Do: f.Balancer.Serve}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
@@ -55,7 +54,7 @@ func TestASuspectLeavesUnderLoadAndIsRepaired(t *testing.T) {
 		host = process()
 		st, err := host.State(t.Context())
 		check("state", err)
-		id = st.Disk
+		id := st.Disk
 		if owner, ok := targets.IsSuspect(st.Intent); !ok || owner != "d1" || st.Pooled != targets.PoolOut || st.Serving || st.Running != id || id.IsZero() || len(st.Problems) > 0 {
 			t.Errorf("isolated: %+v", st)
 		}
