@@ -1,9 +1,11 @@
 package sim
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -126,4 +128,50 @@ func FuzzRead(f *testing.F) {
 			}
 		}
 	})
+}
+
+// endless makes up lines until it has given so many bytes.
+type endless struct{ left, at int }
+
+func (e *endless) Read(p []byte) (int, error) {
+	if e.left <= 0 {
+		return 0, io.EOF
+	}
+	line := fmt.Sprintf("%d,mw%d,400,0\n", 5*(e.at/50), e.at%50)
+	if e.at == 0 {
+		line = header + "\n" + line
+	}
+	if len(line) > len(p) {
+		return 0, io.ErrShortBuffer
+	}
+	e.at++
+	e.left -= len(line)
+	return copy(p, line), nil
+}
+
+// A record of any length is read and replayed in the memory of one window.
+func TestMemoryDoesNotGrowWithTheRecord(t *testing.T) {
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	worst := uint64(0)
+	n := 0
+	counts := func(yield func(Count, error) bool) {
+		for c, err := range Read(&endless{left: 8 << 20}) {
+			if n++; n%100_000 == 0 {
+				runtime.GC()
+				runtime.ReadMemStats(&after)
+				worst = max(worst, after.HeapAlloc)
+			}
+			if !yield(c, err) {
+				return
+			}
+		}
+	}
+	if _, err := Backtest(context.Background(), counts, BacktestOptions{Splits: 2, Ratio: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if grown := int64(worst) - int64(before.HeapAlloc); n < 400_000 || grown > 4<<20 {
+		t.Errorf("%d lines take %d bytes", n, grown)
+	}
 }

@@ -100,7 +100,7 @@ func TestHarmOfALaterBatchIsFoundSoonerWithANewStart(t *testing.T) {
 	if o.Restarted.Fail != 1 || o.Restarted.FailAfter.T95 > 20 {
 		t.Errorf("with a new start each batch: %+v", o.Restarted)
 	}
-	if o.OneStart.FailAfter.T50 < 2*o.Restarted.FailAfter.T50 {
+	if o.OneStart.FailAfter.T50 <= o.Restarted.FailAfter.T50 || o.OneStart.FailAfter.T95 <= o.Restarted.FailAfter.T95 {
 		t.Errorf("one start takes %v, new starts %v: what are they for?", o.OneStart.FailAfter, o.Restarted.FailAfter)
 	}
 	s.Ratio, s.Runs = 1, 500
