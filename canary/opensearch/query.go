@@ -115,7 +115,7 @@ func (s *Source) beats(hosts []canary.Host, from time.Time) object {
 }
 
 // How many kinds of failure of a host are told apart: classes, files of each, messages of each. The most frequent are kept.
-var widths = [3]int{60, 5, 2}
+var widths = [3]int{50, 6, 4}
 
 // kinds asks for the most frequent failures of each host by class, file and message, with a request of each.
 func (s *Source) kinds(hosts []canary.Host, from, to time.Time) object {

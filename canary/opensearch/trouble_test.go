@@ -55,6 +55,9 @@ func TestEachFaultIsNamed(t *testing.T) {
 			defer w.Break(nil)
 			r, err := s.Read(ctx, q)
 			if err != nil {
+				if name == "a huge answer" && !strings.Contains(err.Error(), "more than 16777216 bytes") {
+					t.Errorf("%v: it was read to its end", err)
+				}
 				if text := err.Error(); len(text) > 1000 || clean(strings.ReplaceAll(text, "…", ""))[0] == ' ' || strings.ContainsAny(text, "\x1b\x07\n") {
 					t.Errorf("the error is %d bytes long, or holds control characters: %.200q", len(text), text)
 				}
@@ -327,6 +330,90 @@ func TestKindsThatAreNotSure(t *testing.T) {
 	}
 }
 
+// Messages that differ by numbers only are one kind, also when the field is not quite normalised.
+func TestKindsThatAreOne(t *testing.T) {
+	w := newWorld(t)
+	for i := range 3 {
+		e := bad("a", fmt.Sprint(i), 3)
+		e.Print.Text = fmt.Sprintf("TypeError in src/Hook.php:12: Too few, %d given", i)
+		w.log(t, e)
+		if i > 0 {
+			w.log(t, bad("a", fmt.Sprint("more", i), 3))
+		}
+	}
+	w.beat(t, at(80), "a")
+	r, err := source(t, w.config()).Read(t.Context(), ask("a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ps := r.Hosts[0].Prints
+	if len(ps) != 2 || ps[0].Count != 3 || ps[1].Count != 2 || r.Hosts[0].Ticks[0].Failing != 5 {
+		t.Errorf("%+v", r.Hosts[0])
+	}
+	w2 := newWorld(t)
+	for i := range 2 {
+		e := bad("a", fmt.Sprint(i), 3)
+		e.Print.Text = fmt.Sprintf("TypeError in src/Hook.php:12: Too few, %d given", i)
+		w2.log(t, e)
+	}
+	w2.beat(t, at(80), "a")
+	if r, err = source(t, w2.config()).Read(t.Context(), ask("a")); err != nil {
+		t.Fatal(err)
+	}
+	if ps := r.Hosts[0].Prints; len(ps) != 1 || ps[0].Count != 2 || ps[0].Text != "TypeError in src/Hook.php:12: Too few, # given" || ps[0].File != "src/Hook.php" || ps[0].ID == "" {
+		t.Errorf("%+v", ps)
+	}
+}
+
+// A range that cuts the source's ticks is answered by the whole ones in it.
+func TestRangeThatCutsTicks(t *testing.T) {
+	w := newWorld(t)
+	for sec := range 60 {
+		w.log(t, bad("a", fmt.Sprint(sec), sec))
+	}
+	w.beat(t, at(80), "a")
+	q := ask("a")
+	q.From, q.To, q.Step = at(3), at(23), time.Second
+	r, err := source(t, w.config()).Read(t.Context(), q)
+	if err != nil || r.Step != 5*time.Second {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	var got []string
+	for _, k := range r.Hosts[0].Ticks {
+		got = append(got, fmt.Sprintf("%d:%d", int(k.At.Sub(zero).Seconds()), k.Failing))
+	}
+	if want := []string{"5:5", "10:5", "15:5"}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	q.From, q.To = at(6), at(9) // not one whole tick
+	if r, err = source(t, w.config()).Read(t.Context(), q); err != nil || len(r.Hosts[0].Ticks) != 0 || len(r.Hosts[0].Prints) != 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// Each of these defaults of the API gives a smaller count and no error.
+func TestAsksForWholeAnswers(t *testing.T) {
+	w := newWorld(t)
+	w.beat(t, at(80), "a")
+	if _, err := source(t, w.config()).Read(t.Context(), ask("a")); err != nil {
+		t.Fatal(err)
+	}
+	asked := w.Asked()
+	if len(asked) == 0 {
+		t.Fatal("nothing was asked")
+	}
+	for _, a := range asked {
+		for _, want := range []string{"allow_no_indices=false", "ignore_unavailable=false", "allow_partial_search_results=false"} {
+			if !strings.Contains(a.Query, want) {
+				t.Errorf("%s is not asked for: %s", want, a.Query)
+			}
+		}
+		if a.Body["track_total_hits"] != true {
+			t.Errorf("track_total_hits is %v", a.Body["track_total_hits"])
+		}
+	}
+}
+
 // Above the precision a cardinality is an estimate: it may be off, but never above the number of records.
 func TestAboveThePrecision(t *testing.T) {
 	w := newWorld(t)
@@ -366,8 +453,8 @@ func TestALargeFleet(t *testing.T) {
 			t.Fatalf("host %d: %+v", i, h)
 		}
 	}
-	// Watermarks 4, failing, requests and two signals 4 each, kinds of 13 hosts each.
-	if n := len(w.Asked()); n != 4+4*4+27 {
+	// Watermarks 4, failing, requests and two signals 4 each, kinds of 6 hosts each.
+	if n := len(w.Asked()); n != 4+4*4+59 {
 		t.Errorf("%d searches", n)
 	}
 }
