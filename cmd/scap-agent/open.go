@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"scap/canary/logs"
 	"scap/canary/probe"
@@ -29,6 +30,12 @@ func open(_ context.Context, c agent.Config) (*agent.Host, error) {
 		var lc logs.Config
 		if err := strict("logs", c.Logs, &lc); err != nil {
 			return nil, err
+		}
+		// What fails in a release is named relative to it, by whichever path it was reached.
+		for _, root := range []string{c.Served, filepath.Join(c.Root, "current")} {
+			if root != "" && !slices.Contains(lc.Roots, root) {
+				lc.Roots = append(lc.Roots, root)
+			}
 		}
 		files, err := logs.New(lc)
 		if err != nil {

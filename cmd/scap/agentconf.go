@@ -55,6 +55,13 @@ func acceptable(c *config.Config) error {
 			errs = append(errs, fmt.Errorf("%s: group %s: %w", c.File, g.Name, err))
 		}
 	}
+	f := &fleet{conf: c}
+	for _, s := range c.Sources {
+		s.CAFile = "" // the deploy host has it, a machine that only checks the configuration need not
+		if _, err := f.open(&s); err != nil {
+			errs = append(errs, fmt.Errorf("%s: source %s: %w", c.File, s.Name, err))
+		}
+	}
 	return errors.Join(errs...)
 }
 

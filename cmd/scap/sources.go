@@ -64,17 +64,25 @@ func (f *fleet) signals(source string, g *config.Gate) []canary.Signal {
 
 // source opens a source by its name.
 func (f *fleet) source(name string) (canary.Source, error) {
-	hostLogs := &logs.Source{Reader: logs.ReaderFunc(f.readLogs), AskLimit: askLimit}
 	if name == config.HostLogs {
-		return hostLogs, nil
+		return f.hostLogs(), nil
 	}
-	c := f.conf.Source(name)
-	if c == nil {
-		return nil, errors.New("it is not in the configuration")
+	if c := f.conf.Source(name); c != nil {
+		return f.open(c)
 	}
+	return nil, errors.New("it is not in the configuration")
+}
+
+// hostLogs are the logs that hosts keep themselves.
+func (f *fleet) hostLogs() canary.Source {
+	return &logs.Source{Reader: logs.ReaderFunc(f.readLogs), AskLimit: askLimit}
+}
+
+// open opens a source that is none of the hosts themselves.
+func (f *fleet) open(c *config.Source) (canary.Source, error) {
 	good := map[string]string{}
 	for _, s := range f.conf.Signals {
-		if s.From == name {
+		if s.From == c.Name {
 			good[s.Name] = s.Query
 		}
 	}
@@ -96,7 +104,7 @@ func (f *fleet) source(name string) (canary.Source, error) {
 	if err != nil || c.Requests != "" {
 		return s, err
 	}
-	return canary.Joined{Exposure: hostLogs, Failures: s}, nil // it knows what failed and not of how many
+	return canary.Joined{Exposure: f.hostLogs(), Failures: s}, nil // it knows what failed and not of how many
 }
 
 // roots are the paths at which releases are found on hosts.

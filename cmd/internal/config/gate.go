@@ -16,9 +16,6 @@ type Gate struct {
 	// Sources say which traffic is judged: HostLogs and names of Config.Sources. Empty: what users see is not looked at.
 	Sources []string `yaml:"sources,omitempty"`
 	Judge   `yaml:",inline"`
-
-	// ErrorThreshold is what the gate before this one is still built from.
-	ErrorThreshold int `yaml:"-"`
 }
 
 // Judge is the rule by which traffic is judged: zero for a gate without sources.
@@ -106,7 +103,6 @@ func (s *section) judge(g *Gate, blind bool, e eyes) Judge {
 			}
 			s.r.wrong(at, "%s: dwell %s is longer than max_wait %s: it could never pass", s.name, FormatDuration(j.Dwell), FormatDuration(g.MaxWait))
 		}
-		g.ErrorThreshold = 10
 		return j
 	}
 	for _, key := range []string{"signals", "min_requests", "dwell", "harm_ratio", "harm_rate", "controls"} {
