@@ -104,7 +104,7 @@ func (f *fleet) open(c *config.Source) (canary.Source, error) {
 	if err != nil || c.Requests != "" {
 		return s, err
 	}
-	return canary.Joined{Exposure: f.hostLogs(), Failures: s}, nil // it knows what failed and not of how many
+	return canary.Joined{Exposure: f.hostLogs(), Failures: s.Failures()}, nil // it knows what failed and not of how many
 }
 
 // roots are the paths at which releases are found on hosts.
