@@ -16,8 +16,9 @@ type drift struct {
 	E    float64   `json:"e,omitempty"`   // expected since
 }
 
-// maxDrift caps G, so that what is over is seen to be over.
-const maxDrift = 60
+// maxDrift caps G at about twice what is red, so that what is over is seen to be over: G falls only by what is expected, which is
+// little where few requests fail, and an hour of an outage must not take hours to forget.
+const maxDrift = 11
 
 func (d *drift) add(at time.Time, x int64, e, r0, r1, phi float64) {
 	if d.G <= 0 {
