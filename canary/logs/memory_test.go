@@ -35,15 +35,14 @@ func TestFilesBoundedMemory(t *testing.T) {
 	var written, lines int64
 	var peak uint64
 	var took time.Duration
-	pad := strings.Repeat("x", 700)
-	now := at
+	pad := strings.Repeat("x", 2500)
 	for round := 0; written < size; round++ {
 		for _, name := range []string{"access", "mw", "nginx"} {
 			if err := os.Rename(h.path(name), h.path(name+".1")); err != nil && round > 0 {
 				t.Fatal(err)
 			}
 		}
-		now = at.Add(time.Duration(round) * 20 * time.Second)
+		now := at.Add(time.Duration(round) * 20 * time.Second)
 		n := h.flood(now, lines, 8<<20, pad)
 		lines += n.lines
 		written += n.bytes
@@ -108,7 +107,7 @@ func (h *host) flood(now time.Time, first, size int64, pad string) (n flood) {
 		out[i] = bufio.NewWriterSize(file, 1<<20)
 	}
 	const each = 20 * time.Second
-	total := size / 2000
+	total := size / 3800
 	for i := range total {
 		id := first + i
 		e := now.Add(each * time.Duration(i) / time.Duration(total))

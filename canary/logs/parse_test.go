@@ -144,14 +144,16 @@ func FuzzParse(f *testing.F) {
 		strings.Repeat(`{"a":`, 2000), "[17-Jan-2023 18:31:02 UTC] PHP Fatal error:  x\x00\xff in /\xfe.php:1",
 	}
 	seeds = append(seeds, "[01-JAn-0001 00:00:00] PHP Fatal error: ", "0001-01-01 00:00:00 a: [b] c   d", `{"time":"0001-01-01T00:00:00Z","status":500}`)
-	if len(seeds) < 21 {
+	seeds = append(seeds, "2023/01/17 18:31:02 [error] 1#1: *5 upstream timed out (1: x), client: x, request: \"GET /\x1b HTTP/1.1\", request_id: \"", "2023/01/17 18:31:02 [] :",
+		`2023/01/17 18:31:02 [error] 1#1: *5 FastCGI sent in stderr: "PHP message: PHP Fatal error:  Uncaught `, "0000/00/00 00:00:00 [error] 1: *1 no live upstreams")
+	if len(seeds) < 25 {
 		f.Fatalf("only %d seeds", len(seeds))
 	}
 	for _, s := range seeds {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, line string) {
-		for _, p := range []parser{parseAccessJSON, parseCombined, parseMediaWiki, phpParser(time.UTC)} {
+		for _, p := range []parser{parseAccessJSON, accessParser(), parseCombined, parseMediaWiki, phpParser(time.UTC), nginxParser(time.UTC)} {
 			e, form := p([]byte(line))
 			if form == telling && e.at.IsZero() {
 				t.Errorf("an event without a time: %q", line)

@@ -3,7 +3,6 @@ package logs
 import (
 	"fmt"
 	"path"
-	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -100,7 +99,10 @@ func clean(s string, most int) string {
 		return s
 	}
 	s = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(s, "?"), func(r rune) bool {
-		return unicode.IsControl(r) || unicode.IsSpace(r) || unicode.Is(unicode.Cf, r) || r == '\u2028' || r == '\u2029'
+		if r < utf8.RuneSelf {
+			return r <= ' ' || r == 0x7f
+		}
+		return unicode.IsControl(r) || unicode.IsSpace(r) || unicode.Is(unicode.Cf, r)
 	}), " ")
 	if len(s) > most {
 		for most > 0 && !utf8.RuneStart(s[most]) {
@@ -199,9 +201,12 @@ func numbers(word string) string {
 	return b.String()
 }
 
+// run returns how many bytes s begins with that are of a kind.
 func run(s string, of func(byte) bool) int {
-	if i := slices.IndexFunc([]byte(s), func(c byte) bool { return !of(c) }); i >= 0 {
-		return i
+	for i := range len(s) {
+		if !of(s[i]) {
+			return i
+		}
 	}
 	return len(s)
 }

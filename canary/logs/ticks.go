@@ -14,8 +14,8 @@ import (
 
 const (
 	maxRange = time.Hour // the longest range of one Query
-	// tickPages is how much more is read at once than for totals: the first question wants most of an hour.
-	tickPages = 4
+	// readFor is how long one question may read on in logs that are far behind: the first one wants most of an hour.
+	readFor = 8 * time.Second
 )
 
 // span is a time of which lines were lost; a zero to is open.
@@ -49,15 +49,22 @@ func (f *Files) ticks(ctx context.Context, q Query, now time.Time) (Page, error)
 	wait := time.NewTimer(0)
 	defer wait.Stop()
 	const first = 10 * time.Millisecond
-	for pause, waited := first, time.Duration(0); ; pause *= 2 {
+	begun := time.Now() // not the host's clock: that may be set
+	for pause, waited := first, time.Duration(0); ; {
 		p, echoed, err := f.look(ctx, q, now, asked, pulse, dead)
-		if err != nil || echoed || p.Behind > 0 || waited >= f.patience {
-			return p, err
+		switch {
+		case err != nil:
+			return Page{}, err
+		case p.Behind > 0 && time.Since(begun) < readFor:
+			continue
+		case echoed || p.Behind > 0 || waited >= f.patience:
+			return p, nil
 		}
 		wait.Reset(pause)
+		pause *= 2
 		select {
 		case <-wait.C:
-			waited += pause
+			waited += pause / 2
 		case <-ctx.Done():
 			return Page{}, context.Cause(ctx)
 		}
@@ -73,13 +80,15 @@ func (f *Files) look(ctx context.Context, q Query, now, asked time.Time, pulse s
 	}
 	skew := f.clock.compare(now, q.Now)
 	l := f.ledger(q, q.From.Add(skew))
-	if err := l.read(ctx, tickPages*f.page); err != nil {
+	if err := l.read(ctx, f.page); err != nil {
 		return Page{}, false, err
 	}
 	at, echoed := l.echoed(pulse)
 	p = Page{Nonce: l.nonce, Skew: skew, Newest: l.newest()}
 	for _, s := range l.sources {
-		p.Behind += s.behind
+		if !s.ended {
+			p.Behind += max(1, s.behind)
+		}
 	}
 	through := l.closed()
 	if through.Unix() > 0 {

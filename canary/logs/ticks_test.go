@@ -165,15 +165,15 @@ func TestTicksKnowWhatIsClosed(t *testing.T) {
 		t.Errorf("through %s, want 5 s before the heartbeat", stamp(p.Through))
 	}
 	h.want(p, "0: 0/1, 5: 1/1")
-	h.now = sec(60)
+	h.now = sec(80)
 	p = h.ask(h.f, 0, 60)
-	if p.Cause != canary.Late || !strings.Contains(p.Problems[0], "43 s old") || !p.Through.Equal(sec(12)) {
+	if p.Cause != canary.Late || !strings.Contains(p.Problems[0], "1 min 3 s old") || !p.Through.Equal(sec(12)) {
 		t.Errorf("an old heartbeat: %+v", p)
 	}
 	// A log whose lines come late is closed later.
 	h.write("access", line(60, "e", 200)+line(36, "f", 200))
-	h.beat(75)
-	if p = h.ask(h.f, 0, 60); !p.Through.Equal(sec(75 - 24)) {
+	h.beat(81)
+	if p = h.ask(h.f, 0, 60); !p.Through.Equal(sec(81 - 24)) {
 		t.Errorf("through %s, want 24 s before the heartbeat, as the latest line was", stamp(p.Through))
 	}
 	h.want(h.ask(h.f, 10, 50), "10: 0/1, 15: 0/1, 35: 0/1")
