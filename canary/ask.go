@@ -57,7 +57,7 @@ func sense(h *HostReading, q *Query, step time.Duration) string {
 		switch {
 		case k.At.Before(q.From) || !k.At.Before(q.To):
 			return fmt.Sprintf("a tick at %s, which was not asked for", clock(k.At))
-		case !k.At.Equal(k.At.Truncate(step)):
+		case !k.At.Equal(align(k.At, step)):
 			return fmt.Sprintf("a tick at %s, which is no multiple of %v", clock(k.At), step)
 		case i > 0 && !k.At.After(last):
 			return fmt.Sprintf("ticks out of order at %s", clock(k.At))
@@ -98,9 +98,16 @@ func (l *glance) stepped(ctx context.Context, q Query, span func(step time.Durat
 			return q, Reading{}, fmt.Errorf("ticks of %v were judged, and now they are of %v", q.Step, r.Step)
 		}
 		l.acc.Step, l.r.Tick = r.Step, r.Step
-		l.acc.Start = l.acc.Start.Truncate(r.Step)
+		l.acc.Start = align(l.acc.Start, r.Step)
 	}
 	return q, Reading{}, fmt.Errorf("the length of its ticks changes from one answer to the next")
+}
+
+// align is the beginning of the tick that t is in: a whole multiple of step, which is whole seconds, since the Unix epoch.
+func align(t time.Time, step time.Duration) time.Time {
+	s := int64(step / time.Second)
+	past := (t.Unix()%s + s) % s
+	return time.Unix(t.Unix()-past, 0).UTC()
 }
 
 // errNoTick says that no tick can have closed.

@@ -29,7 +29,7 @@ func (l *glance) next() time.Time {
 func (l *glance) answers(ctx context.Context) *answer {
 	a := &answer{}
 	q, r, err := l.stepped(ctx, Query{Hosts: append(append([]Host{}, l.canary...), l.control...), Now: l.w.Now}, func(step time.Duration) (from, to time.Time) {
-		from, to = l.next(), l.w.Now.Truncate(step)
+		from, to = l.next(), align(l.w.Now, step)
 		if early := to.Add(-maxBehind); from.Before(early) {
 			from = early
 			l.acc.Last = nil
@@ -84,7 +84,7 @@ func (l *glance) nonces(ctx context.Context, a *answer) {
 	}
 	q := Query{Hosts: again, Step: a.q.Step, From: a.q.From, To: a.q.To, Now: l.w.Now}
 	for _, h := range again {
-		if at := h.Since.Truncate(q.Step); at.Before(q.From) {
+		if at := align(h.Since, q.Step); at.Before(q.From) {
 			q.From = at
 		}
 	}
@@ -187,7 +187,7 @@ func (l *glance) usable(a *answer) (ok []bool, through time.Time, all bool) {
 		l.lack(SourceDown, "no control host can be compared with: %s", few(l.leftOut, 2))
 		l.leftOut = nil
 	}
-	return ok, through.Truncate(a.q.Step), all
+	return ok, align(through, a.q.Step), all
 }
 
 // close judges the ticks that are closed on every canary, into the account, and then those that are closed on the canaries that can be

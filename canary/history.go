@@ -41,8 +41,8 @@ func (l *glance) history(ctx context.Context) error {
 		}
 	}
 	q, r, err := l.stepped(ctx, Query{Hosts: hosts, Now: l.w.Now, Prints: true}, func(step time.Duration) (from, to time.Time) {
-		to = l.acc.Start.Truncate(step)
-		return to.Add(-l.r.History).Truncate(step), to
+		to = align(l.acc.Start, step)
+		return align(to.Add(-l.r.History), step), to
 	})
 	if err != nil {
 		return err

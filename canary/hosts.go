@@ -119,7 +119,7 @@ func apart(x, n, xs, ns int64, phi float64) float64 {
 }
 
 // Drop forgets what a host brought: it was suspected and taken out. What it did to the e-processes of the others is divided
-// out, which is exact for one start and the same share in every tick, and near it else.
+// out, which is exact for one start and the same share in every tick, and near it else; they keep no more than what is left.
 func (b *Book) Drop(host string) {
 	for j := range b.Hosts {
 		h := b.Hosts[j]
@@ -129,9 +129,11 @@ func (b *Book) Drop(host string) {
 		b.Hosts = append(b.Hosts[:j], b.Hosts[j+1:]...)
 		for k := range b.Hosts {
 			for i := range h.Wealth {
-				if w := b.Hosts[k].Wealth[i] * (h.Wealth[i] / b.Wealth[i]); w >= 0 { // not NaN: it was zero
-					b.Hosts[k].Wealth[i] = min(maxWealth, w)
+				w := b.Hosts[k].Wealth[i] * (h.Wealth[i] / b.Wealth[i])
+				if !(w <= h.Wealth[i]) { // also NaN, of zeros
+					w = h.Wealth[i]
 				}
+				b.Hosts[k].Wealth[i] = w
 			}
 		}
 		b.Wealth = h.Wealth

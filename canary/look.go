@@ -96,7 +96,7 @@ func (l *glance) open() {
 		}
 	}
 	if a.Opened.IsZero() {
-		a.Start = began.Truncate(l.r.Tick).UTC()
+		a.Start = align(began, l.r.Tick).UTC()
 	}
 	switch {
 	case a.Opened.IsZero() || l.w.Opened.After(a.Opened) && slices.ContainsFunc(l.canary, l.unmet):

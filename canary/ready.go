@@ -70,8 +70,8 @@ func (t *Traffic) survey(ctx context.Context) (*survey, error) {
 		}
 	}
 	q, r, err := l.stepped(ctx, Query{Hosts: hosts, Now: s.now}, func(step time.Duration) (from, to time.Time) {
-		to = s.now.Truncate(step)
-		return to.Add(-t.Rule.History).Truncate(step), to
+		to = align(s.now, step)
+		return align(to.Add(-t.Rule.History), step), to
 	})
 	if err != nil {
 		return nil, err
@@ -101,7 +101,7 @@ func (s *survey) count(t *Traffic, q Query, r Reading) {
 	end := q.To
 	for i := range r.Hosts {
 		if h := &r.Hosts[i]; h.Problem == "" && !h.Through.IsZero() && h.Through.Before(end) && s.now.Sub(h.Through) <= s.rule.LateHold {
-			end = h.Through.Truncate(q.Step)
+			end = align(h.Through, q.Step)
 		}
 	}
 	canary := map[string]bool{}

@@ -56,8 +56,8 @@ func def[T int | int64 | float64 | time.Duration](v *T, d T) {
 func (r Rule) Check() error {
 	f := r.Full()
 	switch {
-	case f.Tick < time.Second || f.Tick > time.Minute:
-		return fmt.Errorf("tick %v: want 1s to 1m", f.Tick)
+	case f.Tick < time.Second || f.Tick > time.Minute || f.Tick%time.Second != 0:
+		return fmt.Errorf("tick %v: want whole seconds from 1s to 1m", f.Tick)
 	case !(f.HarmRatio > maxUnharmed && f.HarmRatio <= 100):
 		return fmt.Errorf("harm_ratio %g: want more than %g, at most 100", f.HarmRatio, maxUnharmed)
 	case !(f.HarmRate > 0 && f.HarmRate < 1):
@@ -86,7 +86,7 @@ func (r Rule) Check() error {
 	return nil
 }
 
-// cleanRate is the rate of failing that the absolute refutation tests HarmRate against (facts of the rule: a tenth).
+// cleanRate is the rate of failing that the absolute refutation tests HarmRate against: a tenth.
 func (r Rule) cleanRate() float64 { return r.HarmRate / 10 }
 
 // Cell is one host in one tick. N counts requests and X distinct failing ones; Good counts successes by signal.

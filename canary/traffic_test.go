@@ -423,11 +423,15 @@ func TestTrafficResumes(t *testing.T) {
 func TestTrafficDropsSuspects(t *testing.T) {
 	s := &script{rate: worse(1e-3, 30, "a3")}
 	d := newDeploy(s, 5, 20)
-	r, _ := d.run(t, time.Minute)
+	r, at := d.run(t, time.Minute)
 	if r.Verdict != Suspect || len(r.Suspects) != 1 || r.Suspects[0] != "a3" {
 		t.Fatalf("%s %v: %s", r.Verdict, r.Suspects, r.Reason)
 	}
 	d.Canary = append(d.Canary[:3:3], d.Canary[4])
+	var n Numbers
+	if err := json.Unmarshal(d.look(t, at+5*time.Second).Numbers, &n); err != nil || n.E > 5 {
+		t.Errorf("e-value %g at the first look without it (%v)", n.E, err)
+	}
 	if r, at := d.runFrom(t, 65*time.Second, 10*time.Minute); r.Verdict != Pass {
 		t.Errorf("without it %s at %v: %s", r.Verdict, at, r.Reason)
 	}
@@ -472,6 +476,51 @@ func TestTrafficBatches(t *testing.T) {
 		if r := d.look(t, 430*time.Second); r.Verdict != Pass || !strings.Contains(r.Reason, "without control") {
 			t.Errorf("watch: %s: %s", r.Verdict, r.Reason)
 		}
+	}
+}
+
+// The batch's own hosts serve nothing: what those of earlier batches serve is no sample.
+func TestTrafficQuietBatch(t *testing.T) {
+	s := &script{serves: func(h string, _ time.Time) int64 {
+		if h == "b0" || h == "b1" {
+			return 0
+		}
+		return 1000
+	}}
+	for name, inPhase := range map[string]bool{"of the phase before": false, "of this phase": true} {
+		t.Run(name, func(t *testing.T) {
+			d := newDeploy(s, 5, 20)
+			if r, at := d.run(t, 10*time.Minute); r.Verdict != Pass {
+				t.Fatalf("%s at %v: %s", r.Verdict, at, r.Reason)
+			}
+			batch := d.Control[:2:2]
+			for i := range batch {
+				batch[i].Since, batch[i].Nonce = epoch.Add(3*time.Minute-4*time.Second), "nonce2"
+			}
+			d.Control, d.Opened = d.Control[2:], epoch.Add(3*time.Minute)
+			if inPhase {
+				d.Canary = append(d.Canary, batch...)
+			} else {
+				d.Earlier, d.Canary = d.Canary, batch
+			}
+			if r, at := d.runFrom(t, 185*time.Second, 6*time.Minute); r.Verdict != Hold || r.Cause != NoTraffic {
+				t.Errorf("%s %s at %v: %s", r.Verdict, r.Cause, at, r.Reason)
+			}
+		})
+	}
+}
+
+// Who looks late sees the harm that came and went.
+func TestTrafficLooksBack(t *testing.T) {
+	s := &script{rate: func(h string, at time.Time) float64 {
+		if h[:1] == "a" && at.After(epoch) && at.Before(epoch.Add(time.Minute)) {
+			return 5e-3
+		}
+		return 1e-3
+	}}
+	d := newDeploy(s, 5, 20)
+	if r := d.look(t, 10*time.Minute); r.Verdict != Fail {
+		t.Errorf("%s: %s", r.Verdict, r.Reason)
 	}
 }
 
