@@ -94,19 +94,6 @@ func (t total) upper(phi float64) float64 {
 	return (x + 2*math.Sqrt(phi*x)) / float64(t.N)
 }
 
-// hardStop is a tick in which at least half of the canaries' requests failed.
-type hardStop struct {
-	At time.Time `json:"at"`
-	N  int64     `json:"n"`
-	X  int64     `json:"x"`
-}
-
-const (
-	hardFailing = 20
-	hardShare   = 0.5
-	offTicks    = 3
-)
-
 // Open says that a batch was proven at that time: dwell and sample count anew, the refutation of harm carries over, and the
 // test of harm gets a new start of weight 1/j^2 for the j-th batch.
 func (b *Book) Open(at time.Time) { b.OpenFrom(at, at) }
@@ -266,47 +253,4 @@ func (b *Book) old(r *Rule) total {
 		t.more(b.Past.N, b.Past.X)
 	}
 	return t
-}
-
-// share compares the canary's share of the requests with what its hosts should get.
-func (b *Book) share(r *Rule, c *Counts, nc, nb int64) {
-	b.Theta, b.Expected = 1, 1
-	if len(c.Control) == 0 {
-		b.Off = 0
-		return
-	}
-	w := r.Share * float64(len(c.Canary))
-	b.Expected = w / (w + float64(len(c.Control)))
-	if nc+nb == 0 {
-		b.Theta = 0
-		return
-	}
-	b.Theta = float64(nc) / float64(nc+nb)
-	switch {
-	case b.Theta >= b.Expected/2:
-		b.Off = 0
-	case !c.At.Before(b.Opened):
-		b.Off++
-	}
-}
-
-// hard notes the first tick in which at least 20 distinct requests and half of all fail on the canary, and not on the
-// control. With enough hosts to tell, the same must be so without the worst of them; without a control it must be
-// close to an activation.
-func (b *Book) hard(r *Rule, c *Counts, nc, x, nb, y int64) {
-	half := func(x, n int64) bool { return float64(x) >= hardShare*float64(n) }
-	if b.Hard != nil || x < hardFailing || !half(x, nc) || nb > 0 && half(y, nb) {
-		return
-	}
-	if len(c.Control) == 0 && !b.near(r, c.At) {
-		return
-	}
-	if len(c.Canary) >= suspectHosts {
-		for i := range c.Canary {
-			if n, hx := c.Canary[i].counts(); x-hx == 0 || !half(x-hx, nc-n) {
-				return
-			}
-		}
-	}
-	b.Hard = &hardStop{c.At, nc, x}
 }
