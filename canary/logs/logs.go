@@ -1,6 +1,6 @@
 // Package logs judges a release by the logs of the hosts that run it. On a host, Files follows the web server's, php's
-// and MediaWiki's own log files and counts distinct failing requests since the proven restart; on the deploy host, Gate
-// asks every canary for these counts and rules.
+// and MediaWiki's own log files and counts requests and distinct failing ones, by the ticks of their own time; on the deploy
+// host, Source asks the hosts for these counts, and Gate for totals.
 //
 // What counts as a user's request: a line of an access log, unless its user agent begins with "scap/" or "scap-agent"
 // (probes and warm-up of this tool), its path is listed as Own (health checks of balancers must be: they would otherwise
@@ -11,6 +11,11 @@
 // What counts as failing: an answer of 500 and above, an uncaught exception or fatal error in MediaWiki's log, a fatal
 // error or a killed child in php's. Lines with one request id are one failing request. Lines without any cannot be told
 // apart from those of another log, so the largest count of one log stands for them: a lower bound, never counted twice.
+// A request known by several lines counts once, in the tick of the first of them by time, whichever log has it.
+//
+// What is closed: ticks that end five seconds before the last heartbeat that was read back from the access log, or longer if
+// its lines come later than that. What a closed tick counts is a function of the logs alone: another agent, or one that was
+// connected to anew, reads the same.
 package logs
 
 import (

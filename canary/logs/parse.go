@@ -190,7 +190,9 @@ func accessEvent(o fields) (event, form) {
 	if e.method = o.text("method", "request_method"); e.method == "" {
 		e.method = method(o.text("request"))
 	}
-	e.worker = o.text("worker", "php_worker")
+	if e.worker = o.text("worker", "php_worker"); e.worker == "-" {
+		e.worker = ""
+	}
 	e.id = requestID(o.text("request_id", "reqId", "x_request_id", "id"))
 	e.agent = o.text("http_user_agent", "user_agent", "agent", "ua")
 	e.release = o.text("release")

@@ -16,6 +16,9 @@ type Source struct {
 	Reader   Reader
 	AskLimit time.Duration // for one host's answer; 20 s
 	Width    int           // hosts asked at once; 40
+	// Clock is what Query.Now is by, for the time that a host waits for its turn; nil: the machine's. Who asks in another time
+	// than the machine's must set it.
+	Clock func() time.Time
 }
 
 var _ canary.Source = (*Source)(nil)
@@ -42,7 +45,11 @@ func (s *Source) Read(ctx context.Context, q canary.Query) (canary.Reading, erro
 		width = 40
 	}
 	r := canary.Reading{Step: q.Step, Hosts: make([]canary.HostReading, len(q.Hosts))}
-	begun := time.Now()
+	clock := s.Clock
+	if clock == nil {
+		clock = time.Now
+	}
+	begun := clock()
 	slots := make(chan struct{}, width)
 	var wg sync.WaitGroup
 	for i, h := range q.Hosts {
@@ -60,7 +67,7 @@ func (s *Source) Read(ctx context.Context, q canary.Query) (canary.Reading, erro
 				From: q.From, To: q.To, Step: q.Step, Prints: q.Prints, Now: q.Now,
 			}
 			if !q.Now.IsZero() {
-				ask.Now = q.Now.Add(time.Since(begun)) // the host compares its clock with the time at which it is asked
+				ask.Now = q.Now.Add(clock().Sub(begun)) // the host compares its clock with the time at which it is asked
 			}
 			r.Hosts[i] = s.host(ctx, limit, h.Name, ask)
 		})
