@@ -114,7 +114,8 @@ func (l *glance) sameAgain(a *answer) {
 	for _, was := range l.acc.Last {
 		for i := range a.hosts {
 			h := &a.hosts[i]
-			if h.Host != was.Host || h.Problem != "" || h.Through.Before(a.lasted.Add(a.q.Step)) {
+			// A host that has come to run the release since then had other requests counted at that time.
+			if h.Host != was.Host || h.Problem != "" || h.Through.Before(a.lasted.Add(a.q.Step)) || a.q.Hosts[i].Since.After(a.lasted) {
 				continue
 			}
 			now := a.cell(cells, i, a.lasted)

@@ -90,7 +90,7 @@ func (b *Book) byTraffic(*Rule, View) finding {
 
 // byRatio: the canary fails more often than the control.
 func (b *Book) byRatio(r *Rule, _ View) finding {
-	if mean(b.Wealth) < r.FailAt || b.Canary.X < r.MinFailing || len(b.Hosts) == 0 {
+	if harms.mean(b.Wealth) < r.FailAt || b.Canary.X < r.MinFailing || len(b.Hosts) == 0 {
 		return nothing
 	}
 	h, below := b.worst(r.LeaveOut)
@@ -178,7 +178,7 @@ func (b *Book) bySignals(r *Rule, v View) finding {
 		s := &b.Signals[i]
 		f := nothing
 		switch {
-		case mean(s.Wealth) >= r.FailAt:
+		case drops.mean(s.Wealth) >= r.FailAt:
 			lone := s.lone()
 			switch {
 			case lone == "" && (len(s.Hosts) != 1 || b.CanaryHosts > 1):

@@ -93,14 +93,14 @@ func TestDrop(t *testing.T) {
 	})
 	want(t, b, Suspect, "")
 	b.Drop("a3")
-	if e := mean(b.Wealth); e > 2 {
+	if e := harms.mean(b.Wealth); e > 2 {
 		t.Errorf("e-value %g without the host", e)
 	}
 	if b.Canary.X != 12*4 || b.Canary.N != 12*4000 {
 		t.Errorf("canary %+v", b.Canary)
 	}
 	for _, h := range b.Hosts {
-		if e := mean(h.Wealth); h.Host == "a3" || e > 20 {
+		if e := harms.mean(h.Wealth); h.Host == "a3" || e > 20 {
 			t.Errorf("%s: %g", h.Host, e)
 		}
 	}

@@ -6,11 +6,19 @@ import "math"
 // totals as margins, E_hk = X_k n_hk / N_k, over its degrees of freedom. Given a tick's total, independent failures fall on
 // hosts in proportion to their requests, and each tick's sum has the mean H-1 however few they are; a burst of b
 // failures on one host multiplies it by b. What all hosts share is in the margins and stays out.
+//
+// Both sums are weighted by the failures of the tick. Where failures are so rare that a tick has one burst or none, ticks with
+// small bursts are as many as those with large ones, while it is the large ones that make evidence look strong: an even mean
+// would find the mean size of bursts, E[b], where variance over mean is E[b^2]/E[b]. Given the tick totals the weights are
+// fixed, so that without bursts the mean is 1 all the same.
 type Dispersion struct {
 	Chi2  float64 `json:"chi2"`
 	DF    int     `json:"df"`
 	Ticks int     `json:"ticks"` // with requests on several hosts, with failures or without
 }
+
+// maxWeight bounds what one tick weighs.
+const maxWeight = 1 << 20
 
 // minTicks of history are needed for an estimate.
 const minTicks = 60
@@ -38,8 +46,8 @@ func (d *Dispersion) Add(cells []Cell) {
 	if x == 0 {
 		return
 	}
-	d.Chi2 = min(d.Chi2+chi2, math.MaxFloat64/4)
-	d.DF += df
+	d.Chi2 = min(d.Chi2+chi2*float64(min(x, maxWeight)), math.MaxFloat64/4)
+	d.DF = min(d.DF+df*int(min(x, maxWeight)), math.MaxInt/4)
 }
 
 // Phi is what evidence is divided by, from 1 to r.PhiMax. With fewer than 60 ticks it is largest,

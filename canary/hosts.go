@@ -93,11 +93,11 @@ func (b *Book) leaveOut(cells []Cell, nc, x, nb, y int64, phi float64) {
 // worst is the host without which the least evidence is left, and how many hosts leave less than at.
 func (b *Book) worst(at float64) (h *hostBook, below int) {
 	for j := range b.Hosts {
-		e := mean(b.Hosts[j].Wealth)
+		e := harms.mean(b.Hosts[j].Wealth)
 		if e < at {
 			below++
 		}
-		if h == nil || e < mean(h.Wealth) || e == mean(h.Wealth) && b.Hosts[j].Host < h.Host {
+		if h == nil || e < harms.mean(h.Wealth) || e == harms.mean(h.Wealth) && b.Hosts[j].Host < h.Host {
 			h = &b.Hosts[j]
 		}
 	}

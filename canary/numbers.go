@@ -83,13 +83,13 @@ func (b *Book) Numbers(r Rule) Numbers {
 	n := Numbers{
 		Ticks: b.Next, Opened: b.Opened, Batch: b.Batches, Dwelt: b.dwelt(&r), Sample: b.Sample,
 		Canary: side(b.Canary), Control: side(b.Control), Lone: side(b.Lone), Since: side(b.Batch), Against: side(b.Against),
-		Ratio: ratio(b.Canary.X, b.Canary.N, b.Control.X, b.Control.N), E: mean(b.Wealth), Hosts: len(b.Hosts),
+		Ratio: ratio(b.Canary.X, b.Canary.N, b.Control.X, b.Control.N), E: harms.mean(b.Wealth), Hosts: len(b.Hosts),
 		PassBy: evalue(b.Refuted.Ratio), PassBy0: evalue(b.Refuted.Rate),
 		Phi: b.Phi.phi(&r, b.Largest), Chi2: b.Phi.Chi2, DF: b.Phi.DF,
 		Share: b.Theta, Due: b.Expected, Frozen: b.old(&r).rate(), Red: b.Red.G, Rise: b.Rise.G, Limits: r,
 	}
 	if h, _ := b.worst(r.LeaveOut); h != nil {
-		n.Host, n.Without = h.Host, mean(h.Wealth)
+		n.Host, n.Without = h.Host, harms.mean(h.Wealth)
 	}
 	if n.Onset = b.Red.From; b.Rise.G > 0 {
 		n.Onset = b.Rise.From
@@ -105,7 +105,7 @@ func (b *Book) Numbers(r Rule) Numbers {
 		s := &b.Signals[i]
 		now, usual, _ := s.minuteRate(&r)
 		n.Signals = append(n.Signals, SignalSide{
-			Name: s.Name, Canary: side(s.Canary), Control: side(s.Control), E: mean(s.Wealth), Fall: s.Fall.G, Minute: now, Usual: usual,
+			Name: s.Name, Canary: side(s.Canary), Control: side(s.Control), E: drops.mean(s.Wealth), Fall: s.Fall.G, Minute: now, Usual: usual,
 			Ratio: ratio(s.Canary.X, s.Canary.N, s.Control.X, s.Control.N),
 		})
 	}

@@ -114,7 +114,7 @@ func TestCleanTrafficNeverFails(t *testing.T) {
 		if v == Fail {
 			t.Skip()
 		}
-		e := mean(b.Wealth)
+		e := harms.mean(b.Wealth)
 		more := rapid.Int64Range(0, 1e6).Draw(t, "more")
 		if rapid.Bool().Draw(t, "in the same ticks") {
 			b = feedBook(ticks, 0, func(_ *Book, c *Counts) {
@@ -136,7 +136,7 @@ func TestCleanTrafficNeverFails(t *testing.T) {
 				b.Add(Rule{}, c)
 			}
 		}
-		if now, _, _ := b.Verdict(Rule{MinRequests: 1, Dwell: 5 * time.Second}); now == Fail && b.Hard == nil && mean(b.Wealth) > e {
+		if now, _, _ := b.Verdict(Rule{MinRequests: 1, Dwell: 5 * time.Second}); now == Fail && b.Hard == nil && harms.mean(b.Wealth) > e {
 			t.Fatalf("%s, then %s: %s", v, now, b.Rule(Rule{}, epoch).Reason)
 		} else if v == Pass && now == Fail {
 			t.Fatalf("pass, then fail: %s", b.Rule(Rule{}, epoch).Reason)

@@ -8,25 +8,29 @@ const maxUnharmed = 1.25
 // maxWealth caps an e-process. A smaller process is still an e-process, and JSON knows no infinity.
 const maxWealth = 1e100
 
-// mixture is a composite alternative: ratios of the canary's rate to the control's, with equal weights, against r0.
+// mixture is a composite alternative: ratios of the canary's rate to the control's, weighted, against r0. The weights are at
+// most 1 in sum: any such mean of e-processes is one.
 type mixture struct {
-	r0 float64
-	r1 []float64
-	ln []float64 // ln(r1/r0)
+	r0     float64
+	r1     []float64
+	weight []float64
+	ln     []float64 // ln(r1/r0)
 }
 
-func newMixture(r0 float64, r1 ...float64) mixture {
-	m := mixture{r0: r0, r1: r1}
+func newMixture(r0 float64, r1, weight []float64) mixture {
+	m := mixture{r0: r0, r1: r1, weight: weight}
 	for _, r := range r1 {
 		m.ln = append(m.ln, math.Log(r/r0))
 	}
 	return m
 }
 
-// The alternatives: harm, by errors, and a drop of successes. Nothing changes them.
+// The alternatives: harm, by errors, and a drop of successes. Nothing changes them. Harm of five to ten times is the one
+// whose detection takes minutes that count, so it has more than half of the weight; a hundredfold is found in a tick or two
+// with any weight.
 var (
-	harms = newMixture(maxUnharmed, 2, 3, 5, 10, 30, 100)
-	drops = newMixture(0.9, 0.7, 0.5, 0.2, 0.02)
+	harms = newMixture(maxUnharmed, []float64{2, 3, 5, 10, 30, 100}, []float64{0.1, 0.15, 0.25, 0.3, 0.15, 0.05})
+	drops = newMixture(0.9, []float64{0.7, 0.5, 0.2, 0.02}, []float64{0.25, 0.25, 0.25, 0.25})
 )
 
 // step multiplies each wealth by the likelihood ratio of one tick.
@@ -37,7 +41,7 @@ var (
 //
 //	exp[ x ln(r1/r0) + m ln((1-theta+theta r0)/(1-theta+theta r1)) ]
 //
-// Its product over the ticks, averaged over the alternatives, is an e-process for r <= r0: by Ville's inequality it exceeds
+// Its product over the ticks, in the weighted mean over the alternatives, is an e-process for r <= r0: by Ville's inequality it exceeds
 // 1/alpha at any time with probability at most alpha, however often one looks (Lindon & Malek 2020, arXiv 2011.03567;
 // Turner, Ly & Gruenwald 2021, arXiv 2106.02693). The exponent is divided by phi for clustered events, which is a
 // heuristic: the guarantee is exact at phi = 1.
@@ -66,16 +70,13 @@ func inject(wealth []float64, w float64) {
 // harm that begins with a batch. A hundred minutes of ticks add 0.12 to the weights' sum.
 const trickle = 1e-4
 
-// mean is the e-value of a mixture.
-func mean(wealth []float64) float64 {
-	if len(wealth) == 0 {
-		return 0
-	}
+// mean is the e-value: the wealth of all alternatives by their weights.
+func (a mixture) mean(wealth []float64) float64 {
 	var s float64
-	for _, w := range wealth {
-		s += w
+	for i := range min(len(wealth), len(a.weight)) {
+		s += a.weight[i] * wealth[i]
 	}
-	return s / float64(len(wealth))
+	return s
 }
 
 // ratio is the canary's rate over the control's; 0 when there is nothing to divide.

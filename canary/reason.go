@@ -105,7 +105,7 @@ func (b *Book) printReason(f finding, n *Numbers) string {
 
 func (b *Book) signalReason(r *Rule, f finding) string {
 	s := f.signal
-	if mean(s.Wealth) < r.FailAt {
+	if drops.mean(s.Wealth) < r.FailAt {
 		said := fmt.Sprintf("no control left: %s %s since %s where the frozen rate makes %s", s.Name, number(s.Fall.X), clock(s.Fall.From), count(s.Fall.E))
 		if f.verdict == Fail {
 			return said + ", beginning with an activation"
@@ -114,7 +114,7 @@ func (b *Book) signalReason(r *Rule, f finding) string {
 	}
 	said := fmt.Sprintf("%s dropped: canary %s in %s requests (%s), control %s in %s (%s): ratio %.2f, e-value %s >= %g", s.Name,
 		number(s.Canary.X), number(s.Canary.N), percent(s.Canary.rate()), number(s.Control.X), number(s.Control.N), percent(s.Control.rate()),
-		ratio(s.Canary.X, s.Canary.N, s.Control.X, s.Control.N), big(mean(s.Wealth)), r.FailAt)
+		ratio(s.Canary.X, s.Canary.N, s.Control.X, s.Control.N), big(drops.mean(s.Wealth)), r.FailAt)
 	switch {
 	case f.verdict == Suspect:
 		return said + "; only on " + f.hosts[0] + ": that host, not the release"

@@ -15,7 +15,7 @@ type Rule struct {
 	MinFailing  int64         `json:"min_failing,omitempty"`  // below it nothing is failed; 3
 	FailAt      float64       `json:"fail_at,omitempty"`      // e-value of a Fail; 200
 	PassAt      float64       `json:"pass_at,omitempty"`      // evidence against harm of a Pass; 40
-	LeaveOut    float64       `json:"leave_out,omitempty"`    // e-value that a Fail keeps without any one host; 20
+	LeaveOut    float64       `json:"leave_out,omitempty"`    // e-value that a Fail keeps without any one host; 10, by which half of all tenfold harm of a large fleet is found within 15 s
 	PhiMax      float64       `json:"phi_max,omitempty"`      // no clustering is believed to be worse; 20
 	PhiUnknown  float64       `json:"phi_unknown,omitempty"`  // while there is too little history to tell; 3
 	History     time.Duration `json:"history,omitempty"`      // of the control hosts, read once a deploy; 45 min
@@ -35,7 +35,7 @@ func (r Rule) Full() Rule {
 	def(&r.MinFailing, 3)
 	def(&r.FailAt, 200)
 	def(&r.PassAt, 40)
-	def(&r.LeaveOut, 20)
+	def(&r.LeaveOut, 10)
 	def(&r.PhiMax, 20)
 	def(&r.PhiUnknown, 3)
 	def(&r.History, 45*time.Minute)
