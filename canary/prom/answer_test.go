@@ -9,7 +9,9 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -190,7 +192,7 @@ func TestWire(t *testing.T) {
 	for status, times := range map[int]int64{503: 3, 429: 3, 500: 3, 400: 1, 401: 1, 302: 1} {
 		answer.Store(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Location", web.URL+"/elsewhere")
-			w.Header().Set("Retry-After", "0")
+			w.Header().Set("Retry-After", "3600")
 			w.WriteHeader(status)
 		}))
 		if _, err := read(); err == nil || asked.Load() != times || strings.Contains(err.Error(), "pass") {
@@ -208,6 +210,47 @@ func TestWire(t *testing.T) {
 	}))
 	if _, err := read(); err == nil || !strings.Contains(err.Error(), "larger than 32 MiB") {
 		t.Errorf("an answer without end: %v", err)
+	}
+}
+
+// asked answers with nothing and remembers the questions.
+type asked struct {
+	mu    sync.Mutex
+	first []string
+}
+
+func (a *asked) RoundTrip(r *http.Request) (*http.Response, error) {
+	if err := r.ParseForm(); err != nil {
+		return nil, err
+	}
+	a.mu.Lock()
+	a.first = append(a.first, strings.SplitN(r.Form.Get("query"), "{", 2)[0])
+	a.mu.Unlock()
+	return says(ok("")).RoundTrip(r)
+}
+
+// TestOrder asks how far a host is known before what happened: in the other order, ticks would be closed whose failures were
+// looked for before the scrape that closes them.
+func TestOrder(t *testing.T) {
+	for range 20 {
+		s := source(t, func(c *Config) { c.Nonce, c.Heartbeat, c.Good = "n", "up", map[string]string{"edits": "g"} })
+		a := &asked{}
+		client, err := api.NewClient(api.Config{Address: "http://127.0.0.1:1", RoundTripper: a})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.api = v1.NewAPI(client)
+		if _, err := s.Read(t.Context(), question1()); err != nil {
+			t.Fatal(err)
+		}
+		if len(a.first) != 5 {
+			t.Fatalf("asked for %v", a.first)
+		}
+		slices.Sort(a.first[:3])
+		slices.Sort(a.first[3:])
+		if want := []string{"n", "r", "up", "f", "g"}; !slices.Equal(a.first, want) {
+			t.Fatalf("asked for %v, want %v", a.first, want)
+		}
 	}
 }
 

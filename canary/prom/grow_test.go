@@ -3,6 +3,7 @@ package prom
 import (
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -86,6 +87,7 @@ func TestGrowth(t *testing.T) {
 		want              ticks
 		through           int
 		cause             canary.Cause
+		says              string // the problem, in part
 	}{
 		{
 			name:     "what lies between two ticks' samples counts",
@@ -113,7 +115,12 @@ func TestGrowth(t *testing.T) {
 		{
 			name:     "a counter that comes back higher is a contradiction",
 			requests: model.Matrix{labelled("r", "", 5, 10, 20, 30, 40, 50)}, failing: model.Matrix{labelled("f", "", 5, 2, -1, -1, 9, 9)},
-			to: 20, cause: canary.Contradict,
+			to: 20, cause: canary.Contradict, says: "failing: a counter was away from 20:00:00 to 20:00:15",
+		},
+		{
+			name:     "failures that fall alone begin anew as well",
+			requests: model.Matrix{labelled("r", "", 5, 10, 20, 30, 40, 50)}, failing: model.Matrix{labelled("f", "", 5, 5, 5, 1, 1, 2)},
+			to: 20, want: ticks{0: {1, 20}, 10: {1, 20}}, through: 20,
 		},
 		{
 			name:     "one missing sample displaces and loses nothing",
@@ -142,8 +149,16 @@ func TestGrowth(t *testing.T) {
 			requests: model.Matrix{labelled("r", "", 5, 0, 10, -1, -1, -1, -1, 50, 60, 70)}, from: 30, to: 40, want: ticks{30: {0, 20}}, through: 40,
 		},
 		{
+			name:     "nor of ticks before it",
+			requests: model.Matrix{labelled("r", "", 5, 0, 10, 20, 30, 40, -1, -1, -1, -1, -1, 50)}, to: 20, want: ticks{0: {0, 20}, 10: {0, 20}}, through: 50,
+		},
+		{
+			name:     "a tick that the range cuts is left out",
+			requests: model.Matrix{labelled("r", "", 5, 0, 10, 20, 30, 40, 50)}, from: 5, to: 25, want: ticks{10: {0, 20}}, through: 25,
+		},
+		{
 			name:     "what was before the first sample is not known",
-			requests: model.Matrix{labelled("r", "", 5, -1, -1, 20, 30, 40)}, to: 20, cause: canary.Late,
+			requests: model.Matrix{labelled("r", "", 5, -1, -1, 20, 30, 40)}, to: 20, cause: canary.Late, says: "no sample from before 20:00:10",
 		},
 		{
 			name:     "since, on a sample",
@@ -159,6 +174,11 @@ func TestGrowth(t *testing.T) {
 			name:     "since, between samples, with a new beginning: all of it is the runtime's",
 			requests: model.Matrix{labelled("r", "", 5, 0, 10, 20, 3, 40)}, failing: model.Matrix{labelled("f", "", 5, -1, -1, -1, 2, 4)},
 			to: 20, since: 12, want: ticks{10: {4, 40}}, through: 20,
+		},
+		{
+			name:     "since, with a sample missing behind it: what is closed stays as it was",
+			requests: model.Matrix{labelled("r", "", 5, 0, 10, 20, 3, 40)}, failing: model.Matrix{labelled("f", "", 5, 2, 2, -1, 9, 9)},
+			to: 20, since: 8, want: ticks{10: {9, 40}}, through: 20,
 		},
 		{
 			name: "the release's counters begin with it", change: release,
@@ -206,6 +226,8 @@ func TestGrowth(t *testing.T) {
 			}
 			if r.Cause != c.cause || (r.Problem != "") != (c.cause != "") {
 				t.Fatalf("cause %q, problem %q; want %q", r.Cause, r.Problem, c.cause)
+			} else if !strings.Contains(r.Problem, c.says) {
+				t.Errorf("problem %q, want %q", r.Problem, c.says)
 			}
 			if c.cause != "" {
 				if !r.Through.IsZero() || len(r.Ticks) > 0 {
@@ -263,23 +285,107 @@ func TestOtherTarget(t *testing.T) {
 	}
 }
 
+// TestShare places failures among the requests: 5 and 4 of them over 19 s, of which the middle 10 s are a tick, would be 2
+// requests with 3 failures if each were placed for itself.
+func TestShare(t *testing.T) {
+	s := source(t, nil)
+	a, b := t0.UnixMilli()-4500, t0.UnixMilli()+14_500
+	w := window{from: t0.UnixMilli(), to: t0.UnixMilli() + 10_000, step: 10 * time.Second}
+	got := s.ticks([]piece{{kind: 0, a: a, b: b, d: 5}, {kind: 1, a: a, b: b, d: 4}}, w, b)
+	if len(got) != 1 || got[0].Requests != 2 || got[0].Failing != 2 {
+		t.Errorf("%+v, want 2 failing of 2", got)
+	}
+}
+
+// TestTargets closes no tick before all targets of a host were scraped; a sample of up that is 0 is no scrape.
+func TestTargets(t *testing.T) {
+	s := source(t, func(c *Config) { c.Heartbeat = "up" })
+	php := labelled("r", "", 5, 0, 1, 2, 3)
+	php.Metric["job"] = "php"
+	up := labelled("up", "", 5, 1, 1, 1, 0, 0)
+	up.Metric["job"] = "web"
+	q := canary.Query{Hosts: []canary.Host{{Name: "mw1"}}, From: at(0), To: at(20), Step: 5 * time.Second}
+	w, err := s.window(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	through := func(requests, alive model.Matrix) time.Time {
+		all := &heard{counts: make([][]series, 2)}
+		if all.counts[0], err = s.decode(requests, w, true, []string{"mw1"}); err != nil {
+			t.Fatal(err)
+		}
+		if all.alive, err = s.decode(alive, w, false, []string{"mw1"}); err != nil {
+			t.Fatal(err)
+		}
+		var r canary.HostReading
+		s.read(&r, q.Hosts[0], all, w)
+		return r.Through
+	}
+	app := labelled("r", "", 5, 0, 10, 20, 30, 40)
+	if got := through(model.Matrix{app}, model.Matrix{}); !got.Equal(at(20)) {
+		t.Errorf("one target: through %s", got)
+	}
+	if got := through(model.Matrix{app, php}, model.Matrix{}); !got.Equal(at(15)) {
+		t.Errorf("two targets: through %s, want the older's", got)
+	}
+	if got := through(model.Matrix{app, php}, model.Matrix{up}); !got.Equal(at(10)) {
+		t.Errorf("three targets, one down: through %s, want when it was up", got)
+	}
+}
+
+// TestNonce believes a host's own nonce, seen after its runtime began, and without nonces its release.
+func TestNonce(t *testing.T) {
+	h := canary.Host{Name: "mw1", Release: "new", Nonce: "n1", Since: at(10)}
+	info := func(nonce string, at ...int64) series {
+		x := series{nonce: nonce}
+		for _, a := range at {
+			x.samples = append(x.samples, sample{t0.UnixMilli() + a*1000, 1})
+		}
+		return x
+	}
+	s := source(t, func(c *Config) { c.Nonce, c.ReleaseLabel = "n", "release" })
+	for name, c := range map[string]struct {
+		list []series
+		want bool
+	}{
+		"none":           {nil, false},
+		"its own":        {[]series{info("n0", 5), info("n1", 10, 15)}, true},
+		"another's":      {[]series{info("n2", 10, 15)}, false},
+		"an earlier one": {[]series{info("n1", 0, 5)}, false},
+		"no sample":      {[]series{info("n1")}, false},
+	} {
+		if got := s.proven(h, &heard{counts: make([][]series, 2), nonce: c.list}, h.Since.UnixMilli()); got != c.want {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
+	s = source(t, func(c *Config) { c.ReleaseLabel = "release" })
+	x := info("", 15)
+	for release, want := range map[string]bool{"new": true, "old": false} {
+		x.release = release
+		if got := s.proven(h, &heard{counts: [][]series{{x}, nil}}, h.Since.UnixMilli()); got != want {
+			t.Errorf("a sample of release %s: %v, want %v", release, got, want)
+		}
+	}
+}
+
 // TestPlacement draws traffic and scrapes at all kinds of times and wants: nothing lost, nothing invented, nothing displaced by as
 // much as a scrape interval, no tick with more failures than requests, and the same whichever way the range is cut.
 func TestPlacement(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := source(t, nil)
-		offset := rapid.IntRange(0, 6999).Draw(t, "offset")
-		interval := rapid.IntRange(1000, 7000).Draw(t, "interval")
+		offset := rapid.IntRange(0, 18_999).Draw(t, "offset")
+		interval := rapid.IntRange(1000, 19_000).Draw(t, "interval")
 		const last = 100_000 // ms
 		var events [last]struct{ n, x int }
+		most := rapid.SampledFrom([]int{1, 3, 500}).Draw(t, "most")
 		for range rapid.IntRange(0, 60).Draw(t, "events") {
-			ms, n := rapid.IntRange(0, last-1).Draw(t, "at"), rapid.IntRange(1, 500).Draw(t, "n")
+			ms, n := rapid.IntRange(0, last-1).Draw(t, "at"), rapid.IntRange(1, most).Draw(t, "n")
 			events[ms].n += n
 			events[ms].x += rapid.IntRange(0, n).Draw(t, "x")
 		}
 		r, f := labelled("r", "", 1), labelled("f", "", 1)
-		n, x, next := 0, 0, -7000+offset
-		for ms := -7000; ms <= last+7000; ms++ {
+		n, x, next := 0, 0, -38_000+offset
+		for ms := -38_000; ms <= last+19_000; ms++ {
 			if ms == next {
 				stamp := model.TimeFromUnixNano(t0.Add(time.Duration(ms) * time.Millisecond).UnixNano())
 				r.Values = append(r.Values, model.SamplePair{Timestamp: stamp, Value: model.SampleValue(n)})
@@ -300,7 +406,6 @@ func TestPlacement(t *testing.T) {
 			}
 			return h.Ticks
 		}
-		// Scrapes go on for 7 s only, which may close no tick behind the last event.
 		ticks := read(0, 100)
 		var sumN, sumX int64
 		k := 0

@@ -268,3 +268,29 @@ func TestReady(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestAccepted asks the real server with every kind of selector that is taken for one, and for hosts with hostile names.
+func TestAccepted(t *testing.T) {
+	t.Parallel()
+	server := fixture.Start(t, time.Minute, nil)
+	for _, text := range []string{
+		`up`, ` job:requests:sum { } `, `r{job="mw",code=~"5.{2}|\\d{3}",}`, "{__name__=~'r|s' , x!=`}\\`}", `r{a="\"}[1h]\n\x41\u00e9\101"}`,
+		`r{a=~"\\p{Greek}"}`, `r{a!~'\''}`, "r{\n\ta=\"b\"\n}", `r{a="",b!=""}`,
+	} {
+		s := newSource(t, prom.Config{URL: server.URL(), Requests: text, Failing: text, Heartbeat: text})
+		q := query(time.Now(), time.Now())
+		for _, name := range []string{"mw1", `mw1"} or vector(1) #`, "a\nb", "a\\", ".*", "`", "\x1b[31m", "é|ＭＷ"} {
+			q.Hosts = append(q.Hosts, canary.Host{Name: name})
+		}
+		r, err := s.Read(t.Context(), q)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		for _, h := range r.Hosts {
+			if h.Cause != canary.SourceDown {
+				t.Errorf("%s: %q is answered: %+v", text, h.Host, h)
+			}
+		}
+	}
+}
