@@ -97,7 +97,7 @@ func (b *Book) byRatio(r *Rule, _ View) finding {
 	phi := b.Phi.phi(r, b.Largest)
 	lone := apart(h.X, h.N, b.Canary.X+b.Lone.X, b.Canary.N+b.Lone.N, phi) >= r.FailAt
 	switch {
-	case len(b.Hosts) >= 2 && below == 0:
+	case len(b.Hosts) >= 2 && below == 0, b.several():
 		return finding{verdict: Fail, rule: byRatio}
 	case b.CanaryHosts < suspectHosts && (len(b.Hosts) == 1 || below == 1):
 		return finding{cause: OneHost, rule: byRatio, hosts: []string{h.Host}}
@@ -135,7 +135,7 @@ func (b *Book) byRise(r *Rule, v View) finding {
 	rest := float64(b.Rise.X-h.Alone)*math.Log(r.HarmRatio/maxUnharmed) -
 		b.Rise.E*(1-1/float64(max(1, b.CanaryHosts)))*(r.HarmRatio-maxUnharmed)
 	switch {
-	case failing >= 2 && rest/b.Phi.phi(r, b.Largest) >= math.Log(r.LeaveOut):
+	case failing >= 2 && rest/b.Phi.phi(r, b.Largest) >= math.Log(r.LeaveOut), b.several():
 		return finding{verdict: Fail, rule: byRise}
 	case b.CanaryHosts >= suspectHosts:
 		return finding{verdict: Suspect, rule: byRise, hosts: []string{h.Host}}
@@ -154,6 +154,7 @@ func (b *Book) byPrints(r *Rule, v View) finding {
 		}
 		f := finding{verdict: Fail, rule: byPrint, kind: k}
 		switch {
+		case !k.More && b.several():
 		case !k.More && b.CanaryHosts < suspectHosts:
 			f.verdict, f.cause, f.hosts = Hold, OneHost, []string{k.Host}
 		case !k.More:

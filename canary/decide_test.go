@@ -231,3 +231,38 @@ func TestSignals(t *testing.T) {
 	b.Add(Rule{}, tick(20, 2, 20, edits()))
 	want(t, b, Pass, "")
 }
+
+// One canary host that fails cannot be told from the release; when more than one of its workers does, that is taken for the
+// release: going back is the safe side. A second canary host that is well speaks for the release.
+func TestTheOnlyCanaryByItsWorkers(t *testing.T) {
+	on := func(workers int) func(string, *Cell) {
+		return func(arm string, c *Cell) {
+			if c.Host == "a0" {
+				c.X, c.Workers = 9, workers
+			}
+		}
+	}
+	for name, tt := range map[string]struct {
+		canaries, workers int
+		want              Verdict
+		cause             Cause
+	}{
+		"not known":  {1, 0, Hold, OneHost},
+		"one":        {1, 1, Hold, OneHost},
+		"two":        {1, 2, Fail, ""},
+		"one of two": {2, 9, Hold, OneHost},
+	} {
+		b := book(20, tt.canaries, 10, on(tt.workers))
+		want(t, b, tt.want, tt.cause)
+		if r := b.Rule(Rule{}, epoch); tt.want == Fail && !strings.Contains(r.Reason, "on 2 workers of a0, the only canary") {
+			t.Errorf("%s: %s", name, r.Reason)
+		}
+		b = book(3, tt.canaries, 3*tt.canaries, func(arm string, c *Cell) {
+			if c.Host == "a0" {
+				c.X, c.Workers = 1, tt.workers
+			}
+		})
+		b.Prints(OnCanary, "a0", []Print{{Text: "E in a.php:1: x", File: "a.php", Count: 9}})
+		want(t, b, tt.want, tt.cause)
+	}
+}

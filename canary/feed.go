@@ -43,7 +43,7 @@ func (a *answer) cells() []map[int64]*Tick {
 
 // cell is a host's count of the tick that begins at that time. One that is not listed had no request.
 func (a *answer) cell(cells []map[int64]*Tick, i int, at time.Time) Cell {
-	c := Cell{Host: a.hosts[i].Host}
+	c := Cell{Host: a.hosts[i].Host, Workers: a.hosts[i].Workers}
 	if k := cells[i][at.UnixNano()]; k != nil {
 		c.N, c.X, c.Good = k.Requests, k.Failing, k.Good
 	}

@@ -12,6 +12,7 @@ type hostBook struct {
 	X      int64     `json:"x"`
 	Wealth []float64 `json:"wealth"`      // leaves the host out
 	Alone  int64     `json:"a,omitempty"` // failing since the onset of a rise without control
+	Hands  int       `json:"w,omitempty"` // workers whose requests failed; 0: not known
 	at     int       // where its cell was in the last tick: most ticks have it there again
 }
 
@@ -20,10 +21,14 @@ type hostBook struct {
 func (b *Book) track(cells []Cell, nc int64) {
 	for i := range cells {
 		n, x := cells[i].counts()
-		if x == 0 || b.host(cells, i) >= 0 {
+		if x == 0 {
 			continue
 		}
-		h := hostBook{Host: cells[i].Host, at: i, Wealth: append([]float64(nil), b.Wealth...)}
+		if j := b.host(cells, i); j >= 0 {
+			b.Hosts[j].Hands = max(b.Hosts[j].Hands, cells[i].Workers)
+			continue
+		}
+		h := hostBook{Host: cells[i].Host, Hands: cells[i].Workers, at: i, Wealth: append([]float64(nil), b.Wealth...)}
 		if nc > 0 { // what it served before is not known any more; its share of this tick says about how much
 			h.N = int64(float64(n) / float64(nc) * float64(b.Canary.N))
 		}
@@ -146,4 +151,10 @@ func (b *Book) Drop(host string) {
 	for i := range b.Signals {
 		b.Signals[i].drop(host)
 	}
+}
+
+// several reports whether the one canary host that there is fails on more than one of its workers: then it is not one broken
+// worker, and nothing speaks for the host being at fault and not what was deployed to it. Going back is the safe side.
+func (b *Book) several() bool {
+	return b.CanaryHosts == 1 && len(b.Hosts) == 1 && b.Hosts[0].Hands >= 2
 }

@@ -123,6 +123,9 @@ func (s *survey) count(t *Traffic, q Query, r Reading) {
 		} else {
 			s.book.Learn(cells) // what is usual, so without the last minute
 		}
+		if n, _ := sum(cells); n == 0 && s.canary.N+s.others.N == 0 {
+			continue // logs that begin in between say nothing of the time before
+		}
 		if end.Sub(at) < stretch {
 			var mine, other []Cell
 			for _, c := range cells {

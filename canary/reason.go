@@ -64,6 +64,8 @@ func (b *Book) ratioReason(r *Rule, f finding, n *Numbers) string {
 	}
 	without := fmt.Sprintf(", but %s without %s", big(n.Without), n.Host)
 	switch {
+	case f.verdict == Fail && b.several():
+		return said + fmt.Sprintf(", on %d workers of %s, the only canary", b.Hosts[0].Hands, b.Hosts[0].Host) + b.top()
 	case f.verdict == Fail:
 		return said + b.top()
 	case f.verdict == Suspect:

@@ -94,6 +94,8 @@ type Cell struct {
 	Host string
 	N, X int64
 	Good map[string]int64
+	// Workers of the host whose requests failed since it was proven; 0: not known.
+	Workers int
 	// Earlier says of a canary host that it was proven in a batch before the last: it is evidence, but no sample of
 	// this batch.
 	Earlier bool

@@ -49,8 +49,8 @@ type HostReading struct {
 	Through time.Time
 	Ticks   []Tick // in order; only those in [From, To)
 	Prints  []Print
-	// Workers counts the distinct workers of the host whose requests failed in [From, To), where the source can tell; 0:
-	// not known. A failure that two workers had is not one worker's.
+	// Workers counts the distinct workers of the host whose requests failed from its Since to To, as far as the source looks
+	// back; 0: it cannot tell. A failure that two workers had is not one worker's.
 	Workers int
 	// Nonce says that the host's Nonce was read back through the same path as the events.
 	Nonce bool

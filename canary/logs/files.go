@@ -48,6 +48,9 @@ type Config struct {
 	// HeartbeatHost is the Host header of that question; empty: that of the URL.
 	HeartbeatHost string   `json:"heartbeat_host,omitempty"`
 	Signals       []Signal `json:"signals,omitempty"`
+	// Delay is how long after its time a line may come into a log that is well: a tick is closed so long after its end. 0 is
+	// 5 s; more for a web server that buffers its log for longer.
+	Delay time.Duration `json:"delay,omitempty"`
 }
 
 // maxLogs and maxSignals bound what one line can count for.
@@ -59,6 +62,9 @@ const (
 // Check reports every mistake in c.
 func (c Config) Check() error {
 	var errs []error
+	if c.Delay < 0 || c.Delay > maxDisorder {
+		errs = append(errs, fmt.Errorf("logs: delay %v: want 0s to %v", c.Delay, maxDisorder))
+	}
 	seen, served := map[string]bool{}, false
 	for _, s := range c.Sources {
 		switch s.Kind {

@@ -168,7 +168,7 @@ func (l *ledger) fill(p *Page, q Query) {
 			p.Ticks = append(p.Ticks, t)
 		}
 	}
-	p.Workers = l.ring.workers(from+skew, to+skew)
+	p.Workers = l.ring.workers(max(min(from+skew, q.Since.Unix()), l.ring.floor()), to+skew)
 	if q.Prints {
 		p.Prints = l.ring.list(from+skew, to+skew)
 	}

@@ -121,7 +121,10 @@ func (l *ledger) echoed(token string) (time.Time, bool) {
 // close moves the watermark as far as what was read allows.
 func (l *ledger) closed() time.Time {
 	t := l.beat
-	late := slack
+	late := l.c.Delay
+	if late == 0 {
+		late = slack
+	}
 	for _, s := range l.sources {
 		late = max(late, s.disorder.most)
 		if l.c.Heartbeat == "" && s.access() && s.newest.After(t) {

@@ -129,7 +129,7 @@ func logsConfig(c *config.Config, g *config.Group) any {
 	if len(g.Logs) == 0 {
 		return nil
 	}
-	conf := logs.Config{Own: ownPaths(g), Roots: []string{g.Served, filepath.Join(g.Root, "releases")}}
+	conf := logs.Config{Delay: g.Limits.LogDelay, Own: ownPaths(g), Roots: []string{g.Served, filepath.Join(g.Root, "releases")}}
 	if g.Heartbeat != "" {
 		conf.Heartbeat = g.WarmUp.Web + g.Heartbeat
 	}

@@ -29,6 +29,8 @@ import (
 //	fleet [plain] GROUP=N… start an embedded fleet; a group called test is behind no balancer; $CONF is its scap.yaml
 //	stage NAME             a, b, broken or drift: the tree to deploy
 //	serves MARK            every host serves it, in the pool, by the runtimes
+//	becomes MARK           the same, before long
+//	says FILE TEXT         a file holds it, before long
 //	gone HOST, back HOST   nobody can connect to it; one can again
 //	swap HOST NAME         somebody moves its link by hand, to another release or nowhere
 //	hold FILE WHO          another process holds a lock
@@ -47,6 +49,7 @@ func TestScripts(t *testing.T) {
 		"exits": (*story).exits, "start": (*story).start, "ends": (*story).ends, "hold": (*story).hold, "fleet": (*story).fleet,
 		"stage": (*story).stage, "serves": (*story).serves, "gone": (*story).gone, "back": (*story).back,
 		"swap": (*story).swap, "recorded": (*story).recorded, "counts": (*story).counts, "watched": (*story).watched, "rare": (*story).rare,
+		"becomes": (*story).becomes, "says": (*story).says,
 	}
 	cmds := map[string]func(ts *testscript.TestScript, neg bool, args []string){}
 	for name, do := range words {
@@ -196,9 +199,23 @@ func (s *story) stage(args []string) error {
 }
 
 func (s *story) serves(args []string) error {
-	if _, mark, err := s.site.One(s.t.Context()); err != nil || mark != args[0] {
-		return fmt.Errorf("every host serves %q, %w", mark, err)
+	_, mark, err := s.site.One(s.t.Context())
+	if err == nil && mark != args[0] {
+		err = fmt.Errorf("every host serves %q", mark)
 	}
+	return err
+}
+
+func (s *story) becomes(args []string) error {
+	until(s.t, args[0]+" on every host", func() bool { return s.serves(args) == nil })
+	return nil
+}
+
+func (s *story) says(args []string) error {
+	until(s.t, args[1], func() bool {
+		b, err := os.ReadFile(s.ts.MkAbs(args[0]))
+		return err == nil && strings.Contains(string(b), args[1])
+	})
 	return nil
 }
 

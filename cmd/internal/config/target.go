@@ -81,6 +81,7 @@ type Limits struct {
 	QuietWindow  time.Duration `yaml:"quiet_window"`  // so long nobody may have come
 	QuietTimeout time.Duration `yaml:"quiet_timeout"` // else the drain is taken back
 	Healthy      time.Duration `yaml:"healthy"`       // until the balancers' own checks are green
+	LogDelay     time.Duration `yaml:"log_delay"`     // so long after its time a line may come into a log
 }
 
 // Log is a log file on the host.
@@ -125,6 +126,7 @@ func baseTarget() Target {
 		Limits: Limits{
 			Answer: 3 * time.Second, Quit: 5 * time.Second, Start: 20 * time.Second, WarmUp: 20 * time.Second, Prove: 10 * time.Second,
 			QuietWindow: time.Second, QuietTimeout: 30 * time.Second, Healthy: 10 * time.Second,
+			LogDelay: 5 * time.Second,
 		},
 		Heartbeat:   "/scap-heartbeat",
 		HealthPaths: []string{}, OutsideCode: []string{}, Logs: []Log{},
@@ -194,6 +196,7 @@ func (s *section) limits(base Limits) Limits {
 		QuietWindow:  sub.duration("quiet_window", base.QuietWindow, low, time.Minute),
 		QuietTimeout: sub.duration("quiet_timeout", base.QuietTimeout, low, high),
 		Healthy:      sub.duration("healthy", base.Healthy, low, high),
+		LogDelay:     sub.duration("log_delay", base.LogDelay, low, 3*time.Minute),
 	}
 	if l.QuietTimeout < l.QuietWindow && (sub.has("quiet_timeout") || sub.has("quiet_window")) {
 		s.r.wrong(sub.place, "%s: quiet_timeout %s is shorter than quiet_window %s: no host could ever be quiet",
