@@ -38,11 +38,12 @@ func (b *Book) share(r *Rule, c *Counts, nc, nb int64) {
 }
 
 // hard notes the first tick in which at least 20 distinct requests and half of all fail on the canary, and not on the
-// control. With enough hosts to tell, the same must be so without the worst of them; without a control it must be
-// close to an activation.
+// control. While the control is red as well the ratio judges: of the few requests of a small control soon less than half
+// fail. With enough hosts to tell, the same must be so without the worst of them; without a control it must be close to an
+// activation.
 func (b *Book) hard(r *Rule, c *Counts, nc, x, nb, y int64) {
 	half := func(x, n int64) bool { return float64(x) >= hardShare*float64(n) }
-	if b.Hard != nil || x < hardFailing || !half(x, nc) || nb > 0 && half(y, nb) {
+	if b.Hard != nil || x < hardFailing || !half(x, nc) || nb > 0 && (half(y, nb) ) {
 		return
 	}
 	if len(c.Control) == 0 && !b.near(r, c.At) {

@@ -33,3 +33,26 @@ func TestTrafficTakesAHostThatComesOver(t *testing.T) {
 		t.Errorf("%s %s: %s", r.Verdict, r.Cause, r.Reason)
 	}
 }
+
+// Both arms fail alike, a little more than half of the requests on one and a little less than half on the other.
+func TestHardStopSparesAReleaseThatFailsAsTheControlDoes(t *testing.T) {
+	cells := func(arm string, hosts, n, x int) (list []Cell) {
+		for i := range hosts {
+			list = append(list, Cell{Host: arm + string(rune('0'+i)), N: int64(n), X: int64(x)})
+		}
+		return list
+	}
+	for name, tt := range map[string]struct {
+		failing int // of 20 on each of two control hosts
+		want    bool
+	}{"as the control does": {9, false}, "alone": {0, true}} {
+		b := &Book{}
+		for range 100 {
+			b.Learn(cells("b", 2, 20, 0))
+		}
+		b.Add(Rule{}, Counts{At: epoch, Canary: cells("a", 5, 20, 12), Control: cells("b", 2, 20, tt.failing)})
+		if (b.Hard != nil) != tt.want {
+			t.Errorf("%s: hard %v", name, b.Hard)
+		}
+	}
+}
