@@ -100,7 +100,7 @@ func (c Config) Check() error {
 
 const (
 	pageBytes = 32 << 20
-	maxOpen   = 4 // questions followed at once
+	maxOpen   = 4 // runtimes followed at once
 )
 
 // Files answers queries from a host's own log files. Reading is incremental: the same question again costs only what was
@@ -108,12 +108,12 @@ const (
 type Files struct {
 	c        Config
 	world    World
-	page     int64         // bytes read for one Page at most
+	page     int64         // bytes read at once, with the lock held
 	patience time.Duration // how long the line of a heartbeat is waited for
+	reads    time.Duration // how long one question may read on
 
 	mu sync.Mutex
-	// open holds what was read for a query so far, the most recently asked last.
-	open    []*count
+	// ledgers hold what was read for the runtimes that were asked about, the most recently asked last.
 	ledgers []*ledger
 	clock   clock
 }
@@ -140,20 +140,17 @@ func NewIn(c Config, w World) (*Files, error) {
 	if w.Beat == nil {
 		w.Beat = beat
 	}
-	return &Files{c: c, world: w, page: pageBytes, patience: beatPatience}, nil
+	return &Files{c: c, world: w, page: pageBytes, patience: beatPatience, reads: readFor}, nil
 }
 
 // Close lets go of all files.
 func (f *Files) Close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, c := range f.open {
-		c.close()
-	}
 	for _, l := range f.ledgers {
 		l.close()
 	}
-	f.open, f.ledgers = nil, nil
+	f.ledgers = nil
 	return nil
 }
 
@@ -168,48 +165,6 @@ func (f *Files) Answer(ctx context.Context, question json.RawMessage) (json.RawM
 		return nil, err
 	}
 	return json.Marshal(p)
-}
-
-// Read reads on, at most some tens of megabytes, and returns the ticks of q's range; of a Query without a range the totals
-// since q.Since. Page.Behind says what is left.
-func (f *Files) Read(ctx context.Context, q Query) (Page, error) {
-	now := f.world.Now() // before anything is waited for: it is compared with the asker's
-	if q.Since.IsZero() && !q.ranged() {
-		return Page{}, errors.New("read the logs: since when is not said")
-	}
-	if n := len(q.Nonce); n > 0 && (n < minNonce || n > maxText) {
-		return Page{}, fmt.Errorf("read the logs: a nonce of %d characters proves nothing", n)
-	}
-	if q.ranged() {
-		return f.ticks(ctx, q, now)
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if err := ctx.Err(); err != nil {
-		return Page{}, context.Cause(ctx)
-	}
-	c := f.of(q)
-	return c.read(ctx, f.page)
-}
-
-// minNonce keeps a nonce from being found by chance.
-const minNonce = 8
-
-// of finds the count of q, or begins one.
-func (f *Files) of(q Query) *count {
-	for i, c := range f.open {
-		if c.q.Since.Equal(q.Since) && c.q.Release == q.Release && c.q.Nonce == q.Nonce {
-			f.open = append(append(f.open[:i:i], f.open[i+1:]...), c)
-			return c
-		}
-	}
-	if len(f.open) >= maxOpen {
-		f.open[0].close()
-		f.open = f.open[1:]
-	}
-	c := newCount(f.c, q)
-	f.open = append(f.open, c)
-	return c
 }
 
 // own reports whether an access log's line is not a user's.

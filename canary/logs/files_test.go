@@ -2,6 +2,7 @@ package logs
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -9,31 +10,56 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"scap/canary"
 )
 
-// host is a directory of logs that a test writes.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// host is a directory of logs that a test writes. Its heartbeats have a log of their own.
 type host struct {
 	t   *testing.T
 	dir string
+	c   Config
 	f   *Files
-	q   Query
+	q   Query // one tick of a minute
 }
 
 func newHost(t *testing.T, own ...string) *host {
 	t.Helper()
-	h := &host{t: t, dir: t.TempDir(), q: Query{Since: at, Release: strings.Repeat("b", 64), Nonce: "scap-nonce-1"}}
+	h := &host{t: t, dir: t.TempDir()}
+	h.q = Query{
+		Since: at, Release: strings.Repeat("b", 64), Nonce: "scap-nonce-1",
+		From: at.Truncate(time.Minute), To: at.Truncate(time.Minute).Add(time.Minute), Step: time.Minute,
+	}
 	for _, name := range []string{"access", "mw", "php"} {
 		h.write(name, "")
 	}
-	f, err := New(Config{Sources: []Log{
-		{h.path("access"), AccessJSON}, {h.path("mw"), MediaWiki}, {h.path("php"), PHP},
-	}, Own: own})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { f.Close() })
-	h.f = f
+	h.c = Config{Sources: []Log{
+		{h.path("access"), AccessJSON}, {h.path("mw"), MediaWiki}, {h.path("php"), PHP}, {h.path("beats"), AccessJSON},
+	}, Own: own, Heartbeat: "http://127.0.0.1/scap-heartbeat"}
+	h.f = h.agent()
 	return h
+}
+
+// agent is a new process on the host, two minutes after the restart.
+func (h *host) agent() *Files {
+	h.t.Helper()
+	f, err := NewIn(h.c, World{
+		Now: func() time.Time { return at.Add(2 * time.Minute) },
+		Beat: func(_ context.Context, _, _, agent string) error {
+			h.write("beats", req(120, 404, "", fmt.Sprintf(`,"agent":%q`, agent)))
+			return nil
+		},
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() { f.Close() })
+	return f
 }
 
 func (h *host) path(name string) string { return filepath.Join(h.dir, name) }
@@ -63,10 +89,17 @@ func (h *host) read() Page {
 func (h *host) want(requests, failing int64) Page {
 	h.t.Helper()
 	p := h.read()
-	if p.Requests != requests || p.Failing != failing {
-		h.t.Errorf("%d of %d failing, want %d of %d: %+v", p.Failing, p.Requests, failing, requests, p)
+	if k := p.tick(); k.Requests != requests || k.Failing != failing {
+		h.t.Errorf("%d of %d failing, want %d of %d: %+v", k.Failing, k.Requests, failing, requests, p)
 	}
 	return p
+}
+
+// tick is the only one of a page; one that is not listed had no request.
+func (p Page) tick() (k canary.Tick) {
+	for _, k = range p.Ticks {
+	}
+	return k
 }
 
 // req is one access line, sec seconds after the restart.
@@ -102,14 +135,18 @@ func TestFilesCountsDistinctRequests(t *testing.T) {
 	h.write("mw", exception(-1, "old")+exception(1, "b")+exception(1, "b")+exception(4, "z"))
 	h.write("php", "[17-Jan-2023 18:31:03 UTC] scap-nonce-1\n"+
 		"[17-Jan-2023 18:31:04 UTC] PHP Fatal error:  Uncaught TypeError: x in /srv/Hook.php:12\nStack trace:\n#0 {main}\n")
+	h.q.Prints = true
 	p := h.want(4, 3) // a, b, c, g were served; b, c, z failed, and the php fatal error is one of them
-	if !p.Nonce || p.Lines != 10 || p.Behind != 0 || len(p.Problems) != 0 || !p.Newest.Equal(at.Add(4*time.Second)) {
+	if !p.Nonce || p.Behind != 0 || len(p.Problems) != 0 {
 		t.Errorf("page %+v", p)
 	}
-	if len(p.Top) != 2 || p.Top[0].Text != "TypeError in Hook.php:12" || p.Top[0].Count != 3 || p.Top[1].Text != "HTTP 502" {
-		t.Errorf("top %+v", p.Top)
+	want := []canary.Print{
+		{Text: "TypeError in /srv/Hook.php:12", Count: 2, ID: "b"}, {Text: "HTTP 502", Count: 1, ID: "c"}, {Text: "TypeError in /srv/Hook.php:12: x", Count: 1},
 	}
-	h.want(4, 3) // asked again: totals
+	if diff := cmp.Diff(want, p.Prints); diff != "" {
+		t.Error(diff)
+	}
+	h.want(4, 3) // asked again
 }
 
 func TestFilesWithoutRequestIDsAreNotCountedTwice(t *testing.T) {
@@ -169,11 +206,11 @@ func TestFilesRotation(t *testing.T) {
 	h.rotate("access.1", "access.3")
 	h.rotate("access", "access.1")
 	h.write("access", reqs(40, 2))
-	p := h.want(36, 2)
-	if p.Vouched != 36 || len(p.Problems) != 0 {
-		t.Errorf("page %+v", p)
+	for range 2 {
+		if p := h.want(36, 2); len(p.Problems) != 0 {
+			t.Errorf("page %+v", p)
+		}
 	}
-	h.want(36, 2)
 }
 
 func (h *host) rotate(from, to string) {
@@ -195,8 +232,7 @@ func TestFilesManyRotations(t *testing.T) {
 			h.t.Fatal(err)
 		}
 	}
-	c := h.f.open[0]
-	if n := len(c.sources[0].follow.gens); n > maxGens {
+	if n := len(h.f.ledgers[0].sources[0].follow.gens); n > maxGens {
 		t.Errorf("%d files are open", n)
 	}
 }
@@ -223,14 +259,10 @@ func TestFilesTruncation(t *testing.T) {
 				t.Fatal(err)
 			}
 			h.write("access", reqs(100, regrow))
-			p := h.want(int64(11+regrow), 1)
-			// What may have been lost vouches for nothing, and neither does what came before it.
-			if p.Vouched != 0 {
-				t.Errorf("vouched for %d", p.Vouched)
-			}
-			h.write("access", reqs(200, 4))
-			if p = h.want(int64(15+regrow), 1); p.Vouched != 4 {
-				t.Errorf("vouched for %d, want 4", p.Vouched)
+			for range 2 {
+				if p := h.want(int64(11+regrow), 1); len(p.Problems) != 1 || !strings.Contains(p.Problems[0], "was cut off") {
+					t.Errorf("problems %q", p.Problems)
+				}
 			}
 		})
 	}
@@ -244,8 +276,7 @@ func TestFilesBeginsNearTheRestart(t *testing.T) {
 	}
 	h.write("access", b.String()+reqs(0, 10))
 	h.want(10, 0)
-	c := h.f.open[0]
-	if n := c.sources[0].good; n > 5000 {
+	if n := h.f.ledgers[0].sources[0].good; n > 5000 {
 		t.Errorf("%d lines were read to find 10", n)
 	}
 }
@@ -253,18 +284,16 @@ func TestFilesBeginsNearTheRestart(t *testing.T) {
 func TestFilesPages(t *testing.T) {
 	h := newHost(t)
 	line := req(1, 200, strings.Repeat("x", 100))
-	h.f.page = 3 << 20
-	n := 2*(h.f.page/3)/int64(len(line)) + 1000
+	h.f.page = 1 << 20
+	n := 2*h.f.page/int64(len(line)) + 1000
 	h.write("access", strings.Repeat(line, int(n)))
-	p := h.read()
-	if p.Behind == 0 || p.Requests == 0 || p.Requests >= n {
+	h.f.reads = 0
+	if p := h.read(); p.Behind == 0 || !p.Through.Before(h.q.To) || len(p.Ticks) > 0 {
 		t.Fatalf("first page %+v of %d requests", p, n)
 	}
-	for range 3 {
-		p = h.read()
-	}
-	if p.Behind != 0 || p.Requests != n {
-		t.Errorf("last page %+v, want %d requests", p, n)
+	h.f.reads = time.Hour
+	if p := h.want(n, 0); p.Behind != 0 {
+		t.Errorf("last page %+v", p)
 	}
 }
 
@@ -273,7 +302,7 @@ func TestFilesLongLines(t *testing.T) {
 	long := `{"time":"` + strings.Repeat("x", 3*maxLine) + `"}` + "\n"
 	h.write("access", req(1, 200, "a")+req(1, 200, "b", `,"pad":"`+strings.Repeat("p", chunk+10)+`"`)+long+req(1, 500, "c"))
 	p := h.want(3, 1)
-	if len(p.Problems) != 1 || !strings.Contains(p.Problems[0], "1 lines longer than") {
+	if len(p.Problems) != 1 || !strings.Contains(p.Problems[0], "a line was too long to read") {
 		t.Errorf("problems %q", p.Problems)
 	}
 }
@@ -284,14 +313,10 @@ func TestFilesProblems(t *testing.T) {
 	if p := h.read(); len(p.Problems) != 1 || !strings.Contains(p.Problems[0], "is its kind right?") {
 		t.Errorf("problems %q", p.Problems)
 	}
-	f, err := New(Config{Sources: []Log{{h.path("nowhere"), Access}, {h.path("none"), MediaWiki}, {h.dir, PHP}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	p, err := f.Read(t.Context(), h.q)
-	if err != nil || len(p.Problems) != 2 || !strings.Contains(strings.Join(p.Problems, "\n"), "no such access log") {
-		t.Errorf("problems %q, %v", p.Problems, err)
+	h.c = Config{Sources: []Log{{h.path("nowhere"), Access}, {h.path("none"), MediaWiki}, {h.dir, PHP}}}
+	h.f = h.agent()
+	if p := h.read(); len(p.Problems) != 2 || !strings.Contains(strings.Join(p.Problems, "\n"), "no such access log") {
+		t.Errorf("problems %q", p.Problems)
 	}
 }
 
@@ -304,7 +329,7 @@ func TestFilesAnswer(t *testing.T) {
 	if err == nil {
 		err = json.Unmarshal(a, &p)
 	}
-	if err != nil || p.Requests != 4 || p.Failing != 1 {
+	if err != nil || p.tick().Requests != 4 || p.tick().Failing != 1 {
 		t.Errorf("answer %s, %v", a, err)
 	}
 	for _, bad := range []string{"", "{}", `{"since":1}`} {
@@ -312,31 +337,41 @@ func TestFilesAnswer(t *testing.T) {
 			t.Errorf("question %q was answered", bad)
 		}
 	}
-	// Another deploy's question starts at its own time; few are followed at once.
+	// Another deploy's question starts at its own time; few runtimes are followed at once.
 	for i := range 2 * maxOpen {
 		q := h.q
 		q.Since = at.Add(time.Duration(i+2) * time.Second)
-		if p, err := h.f.Read(t.Context(), q); err != nil || p.Requests != 0 {
+		if p, err := h.f.Read(t.Context(), q); err != nil || len(p.Ticks) != 0 {
 			t.Errorf("%+v, %v", p, err)
 		}
 	}
-	if len(h.f.open) != maxOpen {
-		t.Errorf("%d questions are followed", len(h.f.open))
+	if len(h.f.ledgers) != maxOpen {
+		t.Errorf("%d runtimes are followed", len(h.f.ledgers))
 	}
 	h.want(4, 1) // forgotten, and counted anew
 }
 
 func TestFilesBounds(t *testing.T) {
 	h := newHost(t)
-	n := newCount(h.f.c, h.q)
-	for i := range maxIDs + 50 {
-		n.line(n.sources[1], []byte(strings.Replace(exception(1, fmt.Sprint("id", i)), "Hook.php:12", fmt.Sprintf("Hook.php:%d", i), 1)))
+	var b strings.Builder
+	const n = maxIDs + 50
+	for i := range n {
+		class := strings.Map(func(r rune) rune { return 'g' + (r - '0') }, fmt.Sprintf("%05d", i))
+		b.WriteString(strings.Replace(exception(1, fmt.Sprint("id", i)), "TypeError", class, 1))
 	}
-	if len(n.ids) != maxIDs || len(n.prints) > maxPrints+1 || n.failing() != maxIDs+50 || len(n.top()) > maxTop {
-		t.Errorf("%d ids, %d prints, %d failing, %d in the list", len(n.ids), len(n.prints), n.failing(), len(n.top()))
+	h.write("mw", b.String())
+	h.q.Prints = true
+	p := h.want(0, n)
+	l := h.f.ledgers[0]
+	if len(l.ids.m) > maxIDs || len(l.kinds) > maxKinds || len(p.Prints) > pagePrints {
+		t.Errorf("%d ids, %d kinds, %d prints", len(l.ids.m), len(l.kinds), len(p.Prints))
 	}
-	if n.top()[0].Text != others {
-		t.Errorf("top %+v", n.top()[0])
+	sum, last := int64(0), canary.Print{}
+	for _, last = range p.Prints {
+		sum += last.Count
+	}
+	if sum != n || last.Text != others {
+		t.Errorf("%d of %d in the list, the last %+v", sum, n, last)
 	}
 }
 

@@ -41,10 +41,9 @@ type follower struct {
 	when  func(line []byte) (time.Time, bool) // to find where to begin
 	gens  []*gen
 	floor time.Time // files last written before it are done with
-	// cuts counts how often a file lost what had not been read; what came before vouches for nothing.
+	// cuts counts how often a file lost what had not been read.
 	cuts    int
-	skipped int64    // lines that were too long
-	notes   []string // what was lost for good
+	skipped int64 // lines that were too long
 	packed  []packedLog
 	buf     []byte
 }

@@ -11,6 +11,9 @@ import (
 // a range knows all of the range.
 const together = 2 * time.Minute
 
+// maxIDs bounds the failing requests that are known by their ids at a time.
+const maxIDs = 20_000
+
 // known is a failing request that was seen.
 type known struct {
 	first, last int64 // Unix milliseconds of its lines

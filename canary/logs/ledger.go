@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"hash/maphash"
+	"strings"
 	"time"
 )
 
@@ -12,6 +13,24 @@ const (
 	// oddFuture bounds the ring against lines of a far future.
 	oddFuture = 15 * time.Minute
 )
+
+// source is one log being read.
+type source struct {
+	Log
+	parse  parser
+	follow follower
+
+	newest   time.Time // of its lines
+	disorder disorder
+	lost     []span
+	losses   int
+	good     int64 // lines in its form
+	odd      int64 // lines in a foreign form
+	oddRun   int64 // of them, those since the last line in its form
+	behind   int64
+	ended    bool // read to its end
+	err      error
+}
 
 // ledger counts what a host logged for one runtime, second by second. What it says of a second depends on the logs alone, not
 // on when it was read nor on what was asked before.
@@ -174,4 +193,13 @@ func (l *ledger) line(i int, line []byte) {
 		return
 	}
 	l.count(i, e)
+}
+
+// elsewhere reports whether a line names another release than the one asked for; a short form of its name will do.
+func elsewhere(asked, named string) bool {
+	const short = 12
+	if named == "" || asked == "" || named == asked {
+		return false
+	}
+	return len(named) < short || !strings.HasPrefix(asked, named)
 }

@@ -1,6 +1,6 @@
-// Package logs judges a release by the logs of the hosts that run it. On a host, Files follows the web server's, php's
-// and MediaWiki's own log files and counts requests and distinct failing ones, by the ticks of their own time; on the deploy
-// host, Source asks the hosts for these counts, and Gate for totals.
+// Package logs counts requests and failing ones by the logs of the hosts that served them. On a host, Files follows the web
+// server's, php's and MediaWiki's own log files and counts by the ticks of their lines' own time; on the deploy host, Source
+// asks the hosts for these counts.
 //
 // What counts as a user's request: a line of an access log, unless its user agent begins with "scap/" or "scap-agent"
 // (probes and warm-up of this tool), its path is listed as Own (health checks of balancers must be: they would otherwise
@@ -25,33 +25,23 @@ import (
 	"scap/canary"
 )
 
-// Query asks a host for what it logged: in the ticks of [From, To), or, when these are zero, in all since its runtime was
-// proven.
+// Query asks a host for what it logged in the ticks of [From, To), by the asker's clock.
 type Query struct {
-	Since   time.Time `json:"since"`             // lines from before it are not of the runtime; by the host's own clock
-	Release string    `json:"release,omitempty"` // lines that name another one are not of the new runtime
-	Nonce   string    `json:"nonce,omitempty"`   // what the new runtime wrote into its own log
+	Since   time.Time `json:"since,omitzero"`    // lines from before it are not of the runtime; by the host's own clock
+	Release string    `json:"release,omitempty"` // lines that name another one are not of the runtime
+	Nonce   string    `json:"nonce,omitempty"`   // what the runtime wrote into its own log
 
-	From   time.Time     `json:"from,omitzero"` // by the asker's clock, a whole multiple of Step since the Unix epoch, as To is
-	To     time.Time     `json:"to,omitzero"`   // an hour after From at most
-	Step   time.Duration `json:"step,omitempty"`
+	From   time.Time     `json:"from"` // a whole multiple of Step since the Unix epoch, as To is
+	To     time.Time     `json:"to"`   // an hour after From at most
+	Step   time.Duration `json:"step"`
 	Now    time.Time     `json:"now,omitzero"` // the asker's clock; zero: not compared with the host's
 	Prints bool          `json:"prints,omitempty"`
 }
 
-func (q Query) ranged() bool { return q.Step != 0 || !q.From.IsZero() || !q.To.IsZero() }
-
-// Page is a host's answer: totals since Query.Since, never differences, so a question may be asked again at any time and
-// by another deploy host; or, to a Query with a range, its ticks.
+// Page is a host's answer. The same ticks may be asked for again at any time, also by another deploy host.
 type Page struct {
-	Requests int64         `json:"requests"` // of users, served by the new runtime
-	Vouched  int64         `json:"vouched"`  // of them, those since a log was last cut off while it was read
-	Failing  int64         `json:"failing"`  // distinct failing requests
-	Lines    int64         `json:"lines"`    // of access logs since then, whoever asked: the log is alive
-	Top      []Fingerprint `json:"top,omitempty"`
-	Nonce    bool          `json:"nonce"` // Query.Nonce was read back
-	Newest   time.Time     `json:"newest"`
-	Behind   int64         `json:"behind,omitempty"` // bytes that are still to be read
+	Nonce  bool  `json:"nonce"`            // Query.Nonce was read back
+	Behind int64 `json:"behind,omitempty"` // bytes that are still to be read
 	// Problems are reasons not to trust the counts: an unreadable log, lines in an unknown form.
 	Problems []string `json:"problems,omitempty"`
 
@@ -62,13 +52,6 @@ type Page struct {
 	Skew    time.Duration  `json:"skew,omitempty"`    // how far the host's clock is ahead of the asker's; whole seconds
 	Workers int            `json:"workers,omitempty"` // distinct ones whose requests failed in the closed ticks
 	Cause   canary.Cause   `json:"cause,omitempty"`   // of the first of Problems
-}
-
-// Fingerprint is one kind of failure: "TypeError in Hook.php:12".
-type Fingerprint struct {
-	Text  string `json:"text"`
-	Count int64  `json:"count"`
-	ID    string `json:"id,omitempty"` // one request that failed so
 }
 
 // Reader asks a host. It must be safe for several hosts at once and end with ctx.
@@ -85,6 +68,3 @@ var _ Reader = ReaderFunc(nil)
 func (f ReaderFunc) Read(ctx context.Context, host string, q Query) (Page, error) {
 	return f(ctx, host, q)
 }
-
-// maxTop bounds the fingerprints in one Page.
-const maxTop = 10

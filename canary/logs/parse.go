@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -18,7 +17,6 @@ type event struct {
 	web     bool   // a line of an access log: the end of a request
 	served  bool   // by the runtime, not by the web server alone
 	fails   bool
-	print   string // fingerprint, when it fails
 	uri     string
 	agent   string
 	release string
@@ -133,22 +131,6 @@ func clip(s string) string {
 	return s
 }
 
-// fingerprint names a kind of failure by its class and the place it comes from; the release's own path is left out, so
-// that two hosts, or two releases, give it one name.
-func fingerprint(class, file, line string) string {
-	class = clip(class)
-	if class == "" {
-		class = "error"
-	}
-	if file == "" {
-		return class
-	}
-	if line == "" {
-		return class + " in " + clip(path.Base(file))
-	}
-	return class + " in " + clip(path.Base(file)) + ":" + clip(line)
-}
-
 // fields are those of one line, by any of several names.
 type fields interface {
 	text(names ...string) string
@@ -207,8 +189,7 @@ func accessEvent(o fields) (event, form) {
 func access(at time.Time, status int, uri string) event {
 	e := event{at: at, web: true, served: true, uri: uri, detail: detail{status: status}}
 	if status >= 500 {
-		e.fails, e.print = true, fmt.Sprintf("HTTP %d", status)
-		e.fault.class = e.print
+		e.fails, e.fault.class = true, fmt.Sprintf("HTTP %d", status)
 	}
 	return e
 }

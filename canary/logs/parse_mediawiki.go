@@ -66,7 +66,6 @@ func wikiRecord(at time.Time, s string) (event, form) {
 	if class == "" {
 		class = o.text("channel")
 	}
-	e.print = fingerprint(class, file, no)
 	e.fault = fault{class: class, message: x.text("message"), file: file, line: no}
 	if e.fault.message == "" {
 		e.fault.message = o.text("message", "normalized_message")
@@ -155,13 +154,11 @@ func plainException(at time.Time, body string) (event, form) {
 	if ok && !strings.Contains(class, ":") {
 		no, file, _ := strings.Cut(place, " of ")
 		file, _, _ = strings.Cut(file, ": ")
-		e.print = fingerprint(class, file, no)
 		_, message, _ := strings.Cut(place, ": ")
 		e.fault = fault{class, message, file, digits(no)}
 		return e, telling
 	}
 	class, message, _ := strings.Cut(what, ":")
-	e.print = fingerprint(class, "", "")
 	e.fault = fault{class: class, message: message}
 	return e, telling
 }

@@ -36,7 +36,7 @@ func parseNginx(s string, local *time.Location) (event, form) {
 		return event{at: at}, silent
 	}
 	request := after(what, `, request: "`)
-	e := event{at: at, fails: true, uri: target(request), print: fingerprint(f.class, f.file, f.line)}
+	e := event{at: at, fails: true, uri: target(request)}
 	e.id = requestID(after(what, `request_id: "`))
 	e.fault, e.method = f, method(request)
 	e.conn = conn + " " + request

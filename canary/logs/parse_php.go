@@ -22,8 +22,8 @@ func parsePHP(s string, local *time.Location) (event, form) {
 	}
 	if child, how, ok := strings.Cut(text, " exited on signal "); ok && strings.Contains(child, "child ") {
 		how, _, _ = strings.Cut(how, " after ")
-		e := event{at: at, fails: true, print: "php-fpm child killed by signal " + clip(how)}
-		e.worker, e.fault.class = childOf(child+" "), e.print
+		e := event{at: at, fails: true}
+		e.worker, e.fault.class = childOf(child+" "), "php-fpm child killed by signal "+clip(how)
 		return e, telling
 	}
 	if strings.HasPrefix(text, "{") { // MediaWiki's records, when error_log() is where it logs
@@ -33,7 +33,7 @@ func parsePHP(s string, local *time.Location) (event, form) {
 	if !ok {
 		return event{at: at}, silent
 	}
-	e := event{at: at, fails: true, print: fingerprint(f.class, f.file, f.line)}
+	e := event{at: at, fails: true}
 	e.worker, e.fault = childOf(text), f
 	return e, telling
 }

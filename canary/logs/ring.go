@@ -16,6 +16,7 @@ const (
 	ringPrints   = 40_000
 	secondHands  = 64 // failing workers in one second
 	pagePrints   = 200
+	others       = "other failures"
 )
 
 // second is what was logged of one second.

@@ -117,8 +117,6 @@ func (f *follower) siblings(first bool) []string {
 		p := filepath.Join(filepath.Dir(f.path), e.Name())
 		if isPacked(p) {
 			if first {
-				f.notes = append(f.notes, fmt.Sprintf("%s was rotated and compressed since %s: what is in it is not counted",
-					p, f.since.Format(time.TimeOnly)))
 				f.packed = append(f.packed, packedLog{p, st.ModTime()})
 			}
 			continue

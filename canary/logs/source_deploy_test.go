@@ -11,6 +11,16 @@ import (
 	"scap/canary"
 )
 
+// pages is a Reader of what is written in it.
+type pages map[string]Page
+
+func (p pages) Read(_ context.Context, host string, _ Query) (Page, error) {
+	if page, ok := p[host]; ok {
+		return page, nil
+	}
+	return Page{}, errors.New("no route to host")
+}
+
 func reading(t *testing.T, s *Source, hosts ...string) canary.Reading {
 	t.Helper()
 	q := canary.Query{From: sec(0), To: sec(10), Step: 5 * time.Second, Now: sec(20), Prints: true}

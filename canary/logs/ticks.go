@@ -16,6 +16,8 @@ const (
 	maxRange = time.Hour // the longest range of one Query
 	// readFor is how long one question may read on in logs that are far behind: the first one wants most of an hour.
 	readFor = 8 * time.Second
+	// minNonce keeps a nonce from being found by chance.
+	minNonce = 8
 )
 
 // span is a time of which lines were lost; a zero to is open.
@@ -31,12 +33,16 @@ func (q Query) check() error {
 		return fmt.Errorf("read the logs: the range does not begin or end at whole steps of %s", q.Step)
 	case q.To.Sub(q.From) > maxRange:
 		return fmt.Errorf("read the logs: a range of %s: at most %s are read at once", q.To.Sub(q.From), maxRange)
+	case q.Nonce != "" && (len(q.Nonce) < minNonce || len(q.Nonce) > maxText):
+		return fmt.Errorf("read the logs: a nonce of %d characters proves nothing", len(q.Nonce))
 	}
 	return nil
 }
 
-// ticks answers a Query with a range; now is the host's clock when it came.
-func (f *Files) ticks(ctx context.Context, q Query, now time.Time) (Page, error) {
+// Read reads on and returns the closed ticks of q's range. It goes on for a few seconds at most when the logs are far behind;
+// Page.Behind says what is left.
+func (f *Files) Read(ctx context.Context, q Query) (Page, error) {
+	now := f.world.Now() // before anything is waited for: it is compared with the asker's
 	if err := q.check(); err != nil {
 		return Page{}, err
 	}
@@ -55,7 +61,7 @@ func (f *Files) ticks(ctx context.Context, q Query, now time.Time) (Page, error)
 		switch {
 		case err != nil:
 			return Page{}, err
-		case p.Behind > 0 && time.Since(begun) < readFor:
+		case p.Behind > 0 && time.Since(begun) < f.reads:
 			continue
 		case echoed || p.Behind > 0 || waited >= f.patience:
 			return p, nil
@@ -84,7 +90,7 @@ func (f *Files) look(ctx context.Context, q Query, now, asked time.Time, pulse s
 		return Page{}, false, err
 	}
 	at, echoed := l.echoed(pulse)
-	p = Page{Nonce: l.nonce, Skew: skew, Newest: l.newest()}
+	p = Page{Nonce: l.nonce, Skew: skew}
 	for _, s := range l.sources {
 		if !s.ended {
 			p.Behind += max(1, s.behind)
@@ -172,15 +178,6 @@ func (l *ledger) fill(p *Page, q Query) {
 	if q.Prints {
 		p.Prints = l.ring.list(from+skew, to+skew)
 	}
-}
-
-func (l *ledger) newest() (t time.Time) {
-	for _, s := range l.sources {
-		if s.newest.After(t) {
-			t = s.newest
-		}
-	}
-	return t
 }
 
 // says takes one reason not to trust what was counted.

@@ -21,7 +21,6 @@ func sec(s float64) time.Time { return zero.Add(time.Duration(s * float64(time.S
 // ticking is a host whose logs are read by ticks: access, mw, php and nginx.
 type ticking struct {
 	*host
-	c   Config
 	now time.Time
 }
 
