@@ -43,7 +43,7 @@ func (b *Book) share(r *Rule, c *Counts, nc, nb int64) {
 // activation.
 func (b *Book) hard(r *Rule, c *Counts, nc, x, nb, y int64) {
 	half := func(x, n int64) bool { return float64(x) >= hardShare*float64(n) }
-	if b.Hard != nil || x < hardFailing || !half(x, nc) || nb > 0 && (half(y, nb) ) {
+	if b.Hard != nil || x < hardFailing || !half(x, nc) || nb > 0 && (half(y, nb) || b.Red.red(r)) {
 		return
 	}
 	if len(c.Control) == 0 && !b.near(r, c.At) {
