@@ -24,6 +24,13 @@ func (t *Traffic) Ready(ctx context.Context) error {
 		return fmt.Errorf("gate %q: %w", g.From, err)
 	}
 	errs := s.problems
+	if src, ok := g.Source.(interface {
+		Ready(ctx context.Context, now time.Time) error
+	}); ok { // it knows more about itself than what it counts
+		if err := src.Ready(ctx, s.now); err != nil {
+			errs = append(errs, err)
+		}
+	}
 	if len(s.problems) == 0 {
 		errs = append(errs, s.slow(g))
 	}
