@@ -39,7 +39,7 @@ func (t *Traffic) read(ctx context.Context, q Query) (Reading, error) {
 		if h.Host != q.Hosts[i].Name {
 			return Reading{}, fmt.Errorf("host %d is %q, not %q", i, clean(h.Host, maxText), q.Hosts[i].Name)
 		}
-		h.Problem = clean(h.Problem, 2*maxText)
+		h.Problem, h.Note = clean(h.Problem, 2*maxText), clean(h.Note, 2*maxText)
 		if h.Problem == "" {
 			if h.Problem = sense(h, &q, r.Step); h.Problem != "" {
 				h.Cause = Contradict

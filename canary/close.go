@@ -48,6 +48,11 @@ func (l *glance) answers(ctx context.Context) *answer {
 		return nil
 	}
 	a.q, a.hosts = q, r.Hosts
+	for i := range a.hosts {
+		if n := a.hosts[i].Note; n != "" {
+			l.notes = append(l.notes, a.hosts[i].Host+": "+n)
+		}
+	}
 	return a
 }
 

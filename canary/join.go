@@ -69,9 +69,12 @@ func (j Joined) both(ctx context.Context, q Query) (e, f Reading, err error) {
 }
 
 func joinHosts(e, f HostReading, step time.Duration) HostReading {
-	r := HostReading{Host: e.Host, Through: e.Through, Prints: f.Prints, Nonce: f.Nonce, Skew: e.Skew}
+	r := HostReading{Host: e.Host, Through: e.Through, Prints: f.Prints, Nonce: f.Nonce, Skew: e.Skew, Note: e.Note}
 	if f.Through.Before(r.Through) {
 		r.Through = f.Through
+	}
+	if r.Note == "" {
+		r.Note = f.Note
 	}
 	if f.Skew.Abs() > r.Skew.Abs() {
 		r.Skew = f.Skew

@@ -56,6 +56,8 @@ type HostReading struct {
 	Nonce bool
 	// Skew is how far the host's clock is ahead of Query.Now, where the source can tell. Ticks and Through are corrected for it.
 	Skew time.Duration
+	// Note, when not empty, is what takes nothing from the counts and people should know.
+	Note string
 	// Problem, when not empty, is why the host's counts must not be used, in words for people; Cause is its kind.
 	Problem string
 	Cause   Cause

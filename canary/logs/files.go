@@ -51,6 +51,13 @@ type Config struct {
 	// Delay is how long after its time a line may come into a log that is well: a tick is closed so long after its end. 0 is
 	// 5 s; more for a web server that buffers its log for longer.
 	Delay time.Duration `json:"delay,omitempty"`
+	// Ship is a log that the host's shipper reads: with each question, once a second at most, a line of JSON is appended to it of
+	// type scap-heartbeat, with @timestamp, host, nonce and release. A source that reads what was shipped knows by it how far
+	// it has got. It is made when it is not there, and somebody must rotate it. Empty: none. When it cannot be written the host's
+	// own logs count all the same; Page.Note says why.
+	Ship string `json:"ship,omitempty"`
+	// Name is the host in Ship's lines: what is before its first dot stands beside it. Required with Ship.
+	Name string `json:"name,omitempty"`
 }
 
 // maxLogs and maxSignals bound what one line can count for.
@@ -90,6 +97,15 @@ func (c Config) Check() error {
 		errs = append(errs, fmt.Errorf("logs: %d logs and %d signals: at most %d and %d are counted", len(c.Sources), len(c.Signals), maxLogs, maxSignals))
 	}
 	errs = append(errs, checkSignals(c.Signals)...)
+	switch {
+	case c.Ship == "":
+	case !filepath.IsAbs(c.Ship):
+		errs = append(errs, fmt.Errorf("log to ship %q: want an absolute path", c.Ship))
+	case seen[c.Ship]:
+		errs = append(errs, fmt.Errorf("log to ship %s: it is read as a log of the host too", c.Ship))
+	case c.Name == "" || len(c.Name) > maxText || clean(c.Name, maxText) != c.Name:
+		errs = append(errs, fmt.Errorf("log to ship %s: %q is no name of a host", c.Ship, c.Name))
+	}
 	if c.Heartbeat != "" {
 		if u, err := url.Parse(c.Heartbeat); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 			errs = append(errs, fmt.Errorf("heartbeat %q: want a URL of the host's own web server, such as http://127.0.0.1/scap-heartbeat", c.Heartbeat))
@@ -108,6 +124,7 @@ const (
 type Files struct {
 	c        Config
 	world    World
+	ship     *shipper
 	page     int64         // bytes read at once, with the lock held
 	patience time.Duration // how long the line of a heartbeat is waited for
 	reads    time.Duration // how long one question may read on
@@ -140,7 +157,7 @@ func NewIn(c Config, w World) (*Files, error) {
 	if w.Beat == nil {
 		w.Beat = beat
 	}
-	return &Files{c: c, world: w, page: pageBytes, patience: beatPatience, reads: readFor}, nil
+	return &Files{c: c, world: w, ship: newShipper(c), page: pageBytes, patience: beatPatience, reads: readFor}, nil
 }
 
 // Close lets go of all files.

@@ -40,8 +40,9 @@ type Query struct {
 
 // Page is a host's answer. The same ticks may be asked for again at any time, also by another deploy host.
 type Page struct {
-	Nonce  bool  `json:"nonce"`            // Query.Nonce was read back
-	Behind int64 `json:"behind,omitempty"` // bytes that are still to be read
+	Nonce  bool   `json:"nonce"`            // Query.Nonce was read back
+	Behind int64  `json:"behind,omitempty"` // bytes that are still to be read
+	Note   string `json:"note,omitempty"`   // what takes nothing from the counts and should be known
 	// Problems are reasons not to trust the counts: an unreadable log, lines in an unknown form.
 	Problems []string `json:"problems,omitempty"`
 

@@ -93,6 +93,7 @@ func (s *Source) host(ctx context.Context, limit time.Duration, name string, q Q
 		return h
 	}
 	h.Through, h.Nonce, h.Skew, h.Workers = p.Through, p.Nonce, p.Skew, max(0, p.Workers)
+	h.Note = clean(p.Note, maxProblem)
 	h.Ticks, err = ticksOf(q, p)
 	h.Prints = printsOf(p)
 	if h.Cause = p.Cause; h.Cause == "" && len(p.Problems) > 0 {

@@ -64,6 +64,13 @@ func (f *Files) Read(ctx context.Context, q Query) (Page, error) {
 		case p.Behind > 0 && time.Since(begun) < f.reads:
 			continue
 		case echoed || p.Behind > 0 || waited >= f.patience:
+			nonce := ""
+			if p.Nonce {
+				nonce = q.Nonce
+			}
+			if err := f.ship.beat(f.world.Now(), nonce, q.Release); err != nil {
+				p.Note = clean(err.Error(), maxProblem)
+			}
 			return p, nil
 		}
 		wait.Reset(pause)

@@ -15,7 +15,7 @@ import (
 )
 
 // agentConfig is what the agent of a host in g is told in its first message: the target's part of scap.yaml.
-func agentConfig(c *config.Config, g *config.Group) (json.RawMessage, error) {
+func agentConfig(c *config.Config, g *config.Group, host string) (json.RawMessage, error) {
 	conf := agent.Config{
 		Root: g.Root, Served: g.Served, Flag: g.HealthFlag,
 		Excludes:    c.Deploy.Excludes,
@@ -26,7 +26,7 @@ func agentConfig(c *config.Config, g *config.Group) (json.RawMessage, error) {
 		value any
 	}{
 		{&conf.Runtime, runtimeConfig(c, g)},
-		{&conf.Logs, logsConfig(c, g)},
+		{&conf.Logs, logsConfig(c, g, host)},
 	}
 	for _, p := range parts {
 		b, err := json.Marshal(p.value)
@@ -48,7 +48,7 @@ func acceptable(c *config.Config) error {
 		if conf, ok := runtimeConfig(c, g).(fpm.Config); ok {
 			err = conf.Validate()
 		}
-		if conf, ok := logsConfig(c, g).(logs.Config); ok {
+		if conf, ok := logsConfig(c, g, "any").(logs.Config); ok {
 			err = errors.Join(err, conf.Check())
 		}
 		if err != nil {
@@ -125,11 +125,14 @@ func instance(f config.FPM) fpm.Instance {
 	return i
 }
 
-func logsConfig(c *config.Config, g *config.Group) any {
+func logsConfig(c *config.Config, g *config.Group, host string) any {
 	if len(g.Logs) == 0 {
 		return nil
 	}
 	conf := logs.Config{Delay: g.Limits.LogDelay, Own: ownPaths(g), Roots: []string{g.Served, filepath.Join(g.Root, "releases")}}
+	if g.HeartbeatLog != "" {
+		conf.Ship, conf.Name = g.HeartbeatLog, host
+	}
 	if g.Heartbeat != "" {
 		conf.Heartbeat = g.WarmUp.Web + g.Heartbeat
 	}

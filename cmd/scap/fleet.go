@@ -71,7 +71,7 @@ func openFleet(c *config.Config, src push.Source, o fleetOptions) (_ *fleet, err
 
 func (f *fleet) add(h config.Host, d *dialler, src push.Source, balancers map[string][]pool.Balancer, o fleetOptions) error {
 	g := f.conf.Group(h.Group)
-	conf, err := agentConfig(f.conf, g)
+	conf, err := agentConfig(f.conf, g, h.Name)
 	if err != nil {
 		return err
 	}

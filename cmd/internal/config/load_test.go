@@ -132,13 +132,14 @@ targets:
   strategy: reload
   warm_up: {requests: [{path: /, host: en.x}], same_headers: [X-Mark-Json], rounds: 1}
   health_paths: [/ping-me]
+  heartbeat_log: /var/log/scap/heartbeat.json
   balancers: [h, c]
   php_fpm:
     - {name: a, listen: "127.0.0.1:9000", config: /etc/a.conf, max_request: 20s, control: {pid_file: /run/a.pid, start: [/usr/sbin/php-fpm8.2, -D]}}
     - {name: b, listen: /run/b.sock, config: /etc/b.conf, ini: /etc/b.ini, control: {commands: {start: [/x], quit: [/y], reload: [/z]}}}
 groups:
   one: {hosts: ["app[01:04].x"], limits: {quiet_window: 250ms}, logs: [{path: /var/log/e, format: access-json}]}
-  two: {hosts: ["app[03:10].x"], strategy: drain, heartbeat: none, data_center: west}
+  two: {hosts: ["app[03:10].x"], strategy: drain, heartbeat: none, heartbeat_log: none, data_center: west}
 phases:
   - {name: one, groups: [one], width: 50%, gate: {sources: [logs, p, o], signals: [e, l], harm_rate: 0.1%, dwell: 90s}, max_failures: 10%}
   - {name: two, groups: [two], gate: {probes: /etc/p.yaml, tick: 500ms, max_wait: 90s}, confirm: true}
@@ -169,6 +170,7 @@ func TestResolved(t *testing.T) {
 		"a source by its name":           c.Source("p").Host == "{host}" && c.Source("o").Fields.Host == "host" && c.Source("logs") == nil,
 		"a signal by its name":           c.Signal("e").Status == "2xx" && c.Signal("l").RedBelow == 25 && c.Signal("x") == nil,
 		"a group may have no heartbeat":  c.Group("two").Heartbeat == "" && one.Heartbeat == "/scap-heartbeat",
+		"nor a log of them":              c.Group("two").HeartbeatLog == "" && one.HeartbeatLog == "/var/log/scap/heartbeat.json",
 		"where the commands run":         c.Balancer("c").Where == OnTarget,
 		"the way to HAProxy is in order": cmp.Equal(c.Balancer("h").Sockets, []string{"127.0.0.1:9999", "/run/h.sock"}),
 	} {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -52,7 +53,10 @@ type Target struct {
 	// Heartbeat is the path that a host asks of its own web server while a gate reads its logs: its line in the access log shows
 	// that lines still arrive when no user comes. It is no user's; empty: none is asked.
 	Heartbeat string `yaml:"heartbeat" show:"none"`
-	Logs      []Log  `yaml:"logs"`
+	// HeartbeatLog is a log that the host's shipper reads, into which the host writes a line now and then while a gate reads its
+	// logs: by it an opensearch knows how far the host's records have arrived. Empty: none.
+	HeartbeatLog string `yaml:"heartbeat_log" show:"none"`
+	Logs         []Log  `yaml:"logs"`
 }
 
 // WarmUp is what a restarted host is asked through its own web server before users come.
@@ -108,11 +112,15 @@ func (s *section) target(base Target, balancers []string) Target {
 	t.Limits = s.limits(base.Limits)
 	t.HealthPaths = s.texts("health_paths", base.HealthPaths, isURLPath)
 	t.OutsideCode = s.texts("outside_code", base.OutsideCode, isTree)
-	t.Heartbeat = s.heartbeat(base.Heartbeat)
+	t.Heartbeat = s.orNone("heartbeat", base.Heartbeat, isLogPath)
+	t.HeartbeatLog = s.orNone("heartbeat_log", base.HeartbeatLog, isPath)
 	if _, ok := s.values["logs"]; ok {
 		t.Logs = s.logs()
 	} else {
 		s.get("logs")
+	}
+	if read := func(l Log) bool { return l.Path == t.HeartbeatLog }; slices.ContainsFunc(t.Logs, read) && (s.has("heartbeat_log") || s.has("logs")) {
+		s.r.wrong(s.place, "%s: %s is read under logs too: its lines would be taken for the host's", s.path("heartbeat_log"), t.HeartbeatLog)
 	}
 	return t
 }
@@ -206,13 +214,13 @@ func (s *section) limits(base Limits) Limits {
 	return l
 }
 
-// heartbeat reads a path or none.
-func (s *section) heartbeat(def string) string {
-	if n := s.values["heartbeat"]; n != nil && isNone(n) {
-		s.get("heartbeat")
+// orNone reads a text or none.
+func (s *section) orNone(key, def string, check func(string) string) string {
+	if n := s.values[key]; n != nil && isNone(n) {
+		s.get(key)
 		return ""
 	}
-	return s.text("heartbeat", def, isLogPath)
+	return s.text(key, def, check)
 }
 
 func (s *section) logs() []Log {
