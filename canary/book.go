@@ -35,9 +35,10 @@ type Book struct {
 
 	CanaryHosts  int     `json:"canary_hosts,omitempty"` // in the last tick
 	ControlHosts int     `json:"control_hosts,omitempty"`
-	Fleet        int     `json:"fleet,omitempty"` // all hosts, read or not; 0: those that are read
-	Off          int     `json:"off,omitempty"`   // ticks in a row with too small a share
-	Theta        float64 `json:"theta,omitempty"` // the share in the last tick
+	Fleet        int     `json:"fleet,omitempty"`    // all hosts, read or not; 0: those that are read
+	Canaries     int     `json:"canaries,omitempty"` // all hosts with the release, seen in the last tick or not; 0: those that were
+	Off          int     `json:"off,omitempty"`      // ticks in a row with too small a share
+	Theta        float64 `json:"theta,omitempty"`    // the share in the last tick
 	Expected     float64 `json:"expected,omitempty"`
 
 	Kinds  []printBook `json:"kinds,omitempty"`

@@ -42,7 +42,10 @@ func (l *glance) answers(ctx context.Context) *answer {
 	})
 	switch {
 	case errors.Is(err, errNoTick):
-		return nil // the book says that it gathers
+		if next := l.acc.Book.Next; !next.IsZero() { // our clock went back: what was missing in the last look may be missing still
+			l.lack(Gathering, "no tick after %s has closed, and it is %s", clock(next), clock(l.w.Now))
+		} // else the book says that it gathers
+		return nil
 	case err != nil:
 		l.lack(SourceDown, "%s does not answer: %v", l.from(), err)
 		return nil

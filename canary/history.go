@@ -1,6 +1,7 @@
 package canary
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,7 +51,7 @@ func (l *glance) history(ctx context.Context) error {
 	whole := 0
 	for i := range r.Hosts {
 		h := &r.Hosts[i]
-		if h.Problem != "" {
+		if h.Problem != "" || h.Through.IsZero() {
 			continue
 		}
 		whole++
@@ -60,7 +61,7 @@ func (l *glance) history(ctx context.Context) error {
 		}
 	}
 	if whole == 0 {
-		return fmt.Errorf("%s: %s", r.Hosts[0].Host, r.Hosts[0].Problem)
+		return fmt.Errorf("%s: %s", r.Hosts[0].Host, cmp.Or(r.Hosts[0].Problem, "nothing is known of it"))
 	}
 	for _, cells := range ticks(q, r) {
 		l.acc.Book.Learn(cells)

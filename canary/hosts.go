@@ -1,6 +1,9 @@
 package canary
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // maxHosts are told apart: those with failures, as many as fail most.
 const maxHosts = 32
@@ -126,6 +129,7 @@ func apart(x, n, xs, ns int64, phi float64) float64 {
 // Drop forgets what a host brought: it was suspected and taken out. What it did to the e-processes of the others is divided
 // out, which is exact for one start and the same share in every tick, and near it else; they keep no more than what is left.
 func (b *Book) Drop(host string) {
+	b.Kinds = slices.DeleteFunc(b.Kinds, func(k printBook) bool { return k.Host == host && !k.More })
 	for j := range b.Hosts {
 		h := b.Hosts[j]
 		if h.Host != host {
@@ -155,6 +159,30 @@ func (b *Book) Drop(host string) {
 
 // several reports whether the one canary host that there is fails on more than one of its workers: then it is not one broken
 // worker, and nothing speaks for the host being at fault and not what was deployed to it. Going back is the safe side.
+//
+// A canary that is only the first to be seen, or the only one that can be read, is not the only one there is.
 func (b *Book) several() bool {
-	return b.CanaryHosts == 1 && len(b.Hosts) == 1 && b.Hosts[0].Hands >= 2
+	return max(b.CanaryHosts, b.Canaries) == 1 && len(b.Hosts) == 1 && b.Hosts[0].Hands >= 2
+}
+
+// keep drops every host that is told apart and is not there any more.
+func (b *Book) keep(there func(host string) bool) {
+	var gone []string
+	for i := range b.Hosts {
+		gone = append(gone, b.Hosts[i].Host)
+	}
+	for i := range b.Kinds {
+		gone = append(gone, b.Kinds[i].Host)
+	}
+	for i := range b.Signals {
+		for _, h := range b.Signals[i].Hosts {
+			gone = append(gone, h.Host)
+		}
+	}
+	slices.Sort(gone)
+	for _, h := range slices.Compact(gone) {
+		if !there(h) {
+			b.Drop(h)
+		}
+	}
 }

@@ -42,7 +42,7 @@ func (l *glance) lack(c Cause, format string, args ...any) {
 func newLook(t *Traffic, w Window, prior Evidence) *glance {
 	l := &glance{t: t, r: t.Rule, w: w, acc: &account{}, earlier: map[string]bool{}}
 	if json.Unmarshal(prior, l.acc) != nil || l.acc.Format != accountFormat || l.acc.Deploy != w.Deploy || l.acc.Release != w.Release ||
-		l.acc.Step < t.Rule.Tick || l.acc.Step%t.Rule.Tick != 0 || l.acc.Step > maxStep || !l.acc.Book.sound() {
+		l.acc.Step < time.Second || l.acc.Step%time.Second != 0 || l.acc.Step > maxStep || !l.acc.Book.sound() {
 		l.acc = &account{Format: accountFormat, Deploy: w.Deploy, Release: w.Release, Step: t.Rule.Tick}
 	}
 	l.r.Tick = l.acc.Step
@@ -121,9 +121,13 @@ func (l *glance) open() {
 	for _, h := range l.canary {
 		l.earlier[h.Name] = fresh && (l.earlier[h.Name] || a.Met.has(id(h)))
 	}
-	a.Book.Fleet = len(l.w.Canary) + len(l.w.Earlier) + len(l.w.Control)
+	a.Book.Fleet, a.Book.Canaries = len(l.w.Canary)+len(l.w.Earlier)+len(l.w.Control), len(l.canary)
+	there := func(s string) bool { return slices.ContainsFunc(l.canary, func(h Host) bool { return h.Name == s }) }
+	if !l.w.Watch { // in a deploy hosts leave only as suspects, whichever gate named them; in a watch also because they died
+		a.Book.keep(there)
+	}
 	for _, s := range a.Suspect { // taken out as it was asked
-		if !slices.ContainsFunc(l.canary, func(h Host) bool { return h.Name == s }) {
+		if !there(s) {
 			a.Book.Drop(s)
 			a.Suspect = slices.DeleteFunc(slices.Clone(a.Suspect), func(x string) bool { return x == s })
 		}
