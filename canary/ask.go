@@ -40,6 +40,9 @@ func (t *Traffic) read(ctx context.Context, q Query) (Reading, error) {
 			return Reading{}, fmt.Errorf("host %d is %q, not %q", i, clean(h.Host, maxText), q.Hosts[i].Name)
 		}
 		h.Problem, h.Note = clean(h.Problem, 2*maxText), clean(h.Note, 2*maxText)
+		if h.Problem == "" || !h.Lost.After(q.From) { // what is over before the question is no reason to give up its ticks
+			h.Lost = time.Time{}
+		}
 		if h.Problem == "" {
 			if h.Problem = sense(h, &q, r.Step); h.Problem != "" {
 				h.Cause = Contradict

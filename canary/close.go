@@ -78,7 +78,7 @@ func (l *glance) nonces(ctx context.Context, a *answer) {
 		case h.Nonce == "":
 			l.lack(Unproven, "%s has no nonce to read back", h.Name)
 		case l.acc.Proven.has(id(h)):
-		case a.hosts[i].Problem == "" && a.hosts[i].Nonce:
+		case a.hosts[i].tellsNonce():
 			l.acc.Proven.put(id(h))
 		case a.hosts[i].Problem != "": // said already
 		case h.Since.Before(a.q.From):
@@ -101,13 +101,16 @@ func (l *glance) nonces(ctx context.Context, a *answer) {
 	}
 	r, err := l.t.read(ctx, q)
 	for i, h := range again {
-		if err == nil && r.Hosts[i].Nonce && r.Hosts[i].Problem == "" {
+		if err == nil && r.Hosts[i].tellsNonce() {
 			l.acc.Proven.put(id(h))
 		} else {
 			l.unproven(h)
 		}
 	}
 }
+
+// tellsNonce says that the nonce was read back. Lines that were lost say nothing against one that was found.
+func (h *HostReading) tellsNonce() bool { return h.Nonce && (h.Problem == "" || !h.Lost.IsZero()) }
 
 func (l *glance) unproven(h Host) {
 	l.lack(Unproven, "nonce of %s not read back %s after it was proven: is it its log that is read?", h.Name, about(max(0, l.w.Now.Sub(l.w.Opened))))
@@ -200,17 +203,31 @@ func (l *glance) usable(a *answer) (ok []bool, through time.Time, all bool) {
 }
 
 // close judges the ticks that are closed on every canary, into the account, and then those that are closed on the canaries that can be
-// read, into a copy: what these fail stands, though another host hangs.
+// read, into a copy: what these fail stands, though another host hangs. When what is missing is lost for good, the account goes on
+// without it.
 func (l *glance) close(ctx context.Context, a *answer) *account {
 	ok, fast, all := l.usable(a)
+	var lost *gap
+	if !all {
+		lost = l.lost(a, ok)
+	}
+	if lost != nil && lost.Until.Before(fast) {
+		fast = lost.Until
+	}
 	tested, err := l.acc.clone()
-	if err == nil {
+	if err == nil && (lost == nil || l.bothArms(ok)) {
 		err = l.feed(ctx, tested, a, ok, fast)
 	}
 	if err != nil {
 		l.lack(SourceDown, "%s does not answer: %v", l.from(), err)
 	}
-	if err == nil && all {
+	if err == nil && lost != nil {
+		if !l.bothArms(ok) {
+			tested.Book.skip(fast)
+		}
+		tested.lose(l.r, lost)
+	}
+	if err == nil && (all || lost != nil) {
 		l.acc = tested
 		return tested
 	}

@@ -80,6 +80,7 @@ func joinHosts(e, f HostReading, step time.Duration) HostReading {
 		r.Skew = f.Skew
 	}
 	var problems []string
+	wait := false // for what one of them may still learn
 	for _, h := range []struct {
 		of string
 		HostReading
@@ -89,9 +90,16 @@ func joinHosts(e, f HostReading, step time.Duration) HostReading {
 			if r.Cause == "" {
 				r.Cause = h.Cause
 			}
+			wait = wait || h.Lost.IsZero()
+			if h.Lost.After(r.Lost) {
+				r.Lost = h.Lost
+			}
 		}
 	}
 	r.Problem = strings.Join(problems, "; ")
+	if wait {
+		r.Lost = time.Time{}
+	}
 	r.Ticks = joinTicks(e.Ticks, f.Ticks)
 	if n, x := closed(r, step); r.Problem == "" && n == 0 && x > 0 {
 		r.Problem, r.Cause = fmt.Sprintf("%d requests failed on it, but it is said to have served none", x), Contradict

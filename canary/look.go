@@ -163,6 +163,7 @@ func (l *glance) judge(ctx context.Context) Ruling {
 		l.nonces(ctx, a)
 	}
 	l.doubt()
+	l.gone()
 	l.note()
 	v := View{Signals: l.t.Signals, DespiteRed: l.t.DespiteRed}
 	r := tested.Book.RuleWith(l.r, v)

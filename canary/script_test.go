@@ -21,11 +21,15 @@ type script struct {
 	skew    map[string]time.Duration
 	nonce   func(host string) bool // nil: read back
 	problem map[string]HostReading // Problem and Cause of hosts
+	cut     map[string]cut
 	err     error
 	printed error          // what a question for prints gets
 	hostile func(*Reading) // does something to every answer
 	asked   []Query
 }
+
+// cut is a time of which a host knows nothing, and never will, which it says when the time is over.
+type cut struct{ from, to time.Duration }
 
 func (s *script) Read(ctx context.Context, q Query) (Reading, error) {
 	s.asked = append(s.asked, q)
@@ -52,6 +56,13 @@ func (s *script) host(q Query, h Host, step time.Duration) HostReading {
 	out := HostReading{Host: h.Name, Through: q.Now.Add(-s.lag[h.Name]), Nonce: h.Nonce != "" && (s.nonce == nil || s.nonce(h.Name)), Skew: s.skew[h.Name]}
 	if p, ok := s.problem[h.Name]; ok {
 		out.Problem, out.Cause = p.Problem, p.Cause
+		return out
+	}
+	if c, ok := s.cut[h.Name]; ok && q.From.Before(epoch.Add(c.to)) && q.To.After(epoch.Add(c.from)) {
+		out.Problem, out.Cause = "the log was cut off", SourceDown
+		if !q.Now.Before(epoch.Add(c.to)) {
+			out.Lost = epoch.Add(c.to)
+		}
 		return out
 	}
 	var failing int64

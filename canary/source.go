@@ -61,6 +61,9 @@ type HostReading struct {
 	// Problem, when not empty, is why the host's counts must not be used, in words for people; Cause is its kind.
 	Problem string
 	Cause   Cause
+	// Lost, of a Problem, says that nothing will ever be known of the host before it, and that the source sees no Problem from
+	// then on: what was asked is damaged and the damage is over. Zero: it may still come.
+	Lost time.Time
 }
 
 // Tick counts one host's requests in one tick.

@@ -102,6 +102,7 @@ type account struct {
 	Last  []seen    `json:"last,omitempty"`
 	Doubt time.Time `json:"doubt,omitzero"` // closed ticks end here at which the source contradicted itself last
 	Told  string    `json:"told,omitempty"` // and how
+	Gap   *gap      `json:"gap,omitempty"`  // the last ticks that nothing can be known of
 	Book  Book      `json:"book"`
 }
 

@@ -54,6 +54,7 @@ type ledger struct {
 	now     time.Time // the host's clock when the lines in hand were read
 	ahead   time.Time // the newest line that is in the host's future
 	odd     time.Time // when it was read
+	sound   time.Time // no line of a clock that was set meanwhile is of a time after it
 	clock   func() time.Time
 }
 
@@ -144,10 +145,10 @@ func (l *ledger) chunk(i int) int64 {
 		if l.now.IsZero() {
 			l.now = l.clock() // after the line was written
 		}
-		s.lose()
+		s.lose(l.clock)
 		l.line(i, line)
 	})
-	s.lose()
+	s.lose(l.clock)
 	s.err, s.behind = err, behind
 	s.ended = err != nil || behind == 0
 	return taken

@@ -53,6 +53,7 @@ type Page struct {
 	Skew    time.Duration  `json:"skew,omitempty"`    // how far the host's clock is ahead of the asker's; whole seconds
 	Workers int            `json:"workers,omitempty"` // distinct ones whose requests failed in the closed ticks
 	Cause   canary.Cause   `json:"cause,omitempty"`   // of the first of Problems
+	Lost    time.Time      `json:"lost,omitzero"`     // all of Problems are of what was before it; zero: they may go on
 }
 
 // Reader asks a host. It must be safe for several hosts at once and end with ctx.

@@ -149,15 +149,17 @@ func (r *ring) tick(from, to int64, signals []Signal) (t canary.Tick) {
 	return t
 }
 
-// forms counts the lines of one log in [from, to), and those of them in a foreign form.
-func (r *ring) forms(log int, from, to int64) (read, odd int64) {
+// forms counts the lines of one log in [from, to), and those of them in a foreign form, and says which second has the last of these.
+func (r *ring) forms(log int, from, to int64) (read, odd, last int64) {
 	for sec := from; sec < to; sec++ {
 		if s := r.get(sec); s != nil {
 			read += s.read[log]
-			odd += s.odd[log]
+			if odd += s.odd[log]; s.odd[log] > 0 {
+				last = sec
+			}
 		}
 	}
-	return read, odd
+	return read, odd, last
 }
 
 // list returns the fingerprints of [from, to), the most frequent first; what is beyond the bound stands under others.

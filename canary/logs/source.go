@@ -99,15 +99,16 @@ func (s *Source) host(ctx context.Context, limit time.Duration, name string, q Q
 	if h.Cause = p.Cause; h.Cause == "" && len(p.Problems) > 0 {
 		h.Cause = canary.SourceDown
 	}
-	h.Problem = clean(strings.Join(p.Problems, "; "), maxSaid)
+	h.Problem, h.Lost = clean(strings.Join(p.Problems, "; "), maxSaid), p.Lost
 	if h.Problem == "" {
 		h.Cause = ""
 	}
 	switch {
 	case err != nil:
-		h.Problem, h.Cause = clean(err.Error(), maxSaid), canary.SourceDown
+		h.Problem, h.Cause, h.Lost = clean(err.Error(), maxSaid), canary.SourceDown, time.Time{}
 	case p.Skew.Abs() > skewMost:
 		h.Problem, h.Cause = fmt.Sprintf("clock of %s is %s: set it", clean(name, maxClass), wrong(p.Skew)), canary.Skewed
+		h.Lost = time.Time{}
 	}
 	return h
 }

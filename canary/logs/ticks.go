@@ -20,8 +20,11 @@ const (
 	minNonce = 8
 )
 
-// span is a time of which lines were lost; a zero to is open.
-type span struct{ from, to time.Time }
+// span is a time of which lines were lost.
+type span struct {
+	from, to time.Time
+	open     bool // no line was read since; the first one may bring its end forward
+}
 
 func (q Query) check() error {
 	switch {
@@ -93,6 +96,7 @@ func (f *Files) look(ctx context.Context, q Query, now, asked time.Time, pulse s
 	}
 	skew := f.clock.compare(now, q.Now)
 	l := f.ledger(q, q.From.Add(skew))
+	l.settle(f.clock.sound)
 	if err := l.read(ctx, f.page); err != nil {
 		return Page{}, false, err
 	}
@@ -108,16 +112,21 @@ func (f *Files) look(ctx context.Context, q Query, now, asked time.Time, pulse s
 		p.Through = through.Add(-skew)
 	}
 	l.fill(&p, q)
-	says := func(c canary.Cause, format string, args ...any) {
+	goesOn := false
+	says := func(c canary.Cause, until time.Time, format string, args ...any) {
 		if p.Cause == "" {
 			p.Cause = c
+		}
+		goesOn = goesOn || until.IsZero()
+		if sound := until.Add(-skew); !until.IsZero() && sound.After(p.Lost) {
+			p.Lost = sound
 		}
 		p.Problems = append(p.Problems, clean(fmt.Sprintf(format, args...), maxProblem))
 	}
 	f.clocks(l, q, says)
 	l.problems(q, skew, says)
 	if echoed && (at.Before(asked.Add(-slack)) || at.After(f.world.Now().Add(slack))) {
-		says(canary.Contradict, "its access log says %s of a request made at %s: are its times in another zone?", stamp(at), stamp(asked))
+		says(canary.Contradict, time.Time{}, "its access log says %s of a request made at %s: are its times in another zone?", stamp(at), stamp(asked))
 	}
 	if age := f.world.Now().Sub(l.beat); f.c.Heartbeat != "" && !echoed && p.Behind == 0 && age > beatLate {
 		said := "no heartbeat was ever read back from its access log"
@@ -129,7 +138,10 @@ func (f *Files) look(ctx context.Context, q Query, now, asked time.Time, pulse s
 		} else {
 			said += fmt.Sprintf(": %s answers; is it logged there?", f.c.Heartbeat)
 		}
-		says(canary.Late, "%s", said)
+		says(canary.Late, time.Time{}, "%s", said)
+	}
+	if goesOn {
+		p.Lost = time.Time{}
 	}
 	return p, echoed || f.c.Heartbeat == "" || dead != nil, nil
 }
@@ -187,22 +199,22 @@ func (l *ledger) fill(p *Page, q Query) {
 	}
 }
 
-// says takes one reason not to trust what was counted.
-type says func(c canary.Cause, format string, args ...any)
+// says takes one reason not to trust what was counted, and until when it was one by the host's clock; zero: it goes on.
+type says func(c canary.Cause, until time.Time, format string, args ...any)
 
 // clocks says what is wrong with the host's clock.
 func (f *Files) clocks(l *ledger, q Query, says says) {
 	now, ahead := f.world.Now(), f.clock.ahead
 	switch from := q.From.Add(ahead); {
 	case ahead.Abs() > skewMost:
-		says(canary.Skewed, "its clock is %s: set it", wrong(ahead))
-	case from.Before(f.clock.set):
-		says(canary.Skewed, "its clock was set at %s: what was logged before cannot be placed", stamp(f.clock.set))
+		says(canary.Skewed, time.Time{}, "its clock is %s: set it", wrong(ahead))
+	case from.Before(f.clock.sound):
+		says(canary.Skewed, f.clock.sound, "its clock was set at %s: what was logged before cannot be placed", stamp(f.clock.set))
 	case q.Since.After(now.Add(slack)):
-		says(canary.Skewed, "its runtime began at %s by a clock that says %s now: was it set back?", stamp(q.Since), stamp(now))
+		says(canary.Skewed, time.Time{}, "its runtime began at %s by a clock that says %s now: was it set back?", stamp(q.Since), stamp(now))
 	}
 	if l.ahead.After(now.Add(slack)) && now.Sub(l.odd) < skewMost {
-		says(canary.Skewed, "its logs have lines of %s, its clock says %s: was it set back?", stamp(l.ahead), stamp(now))
+		says(canary.Skewed, time.Time{}, "its logs have lines of %s, its clock says %s: was it set back?", stamp(l.ahead), stamp(now))
 	}
 }
 
@@ -212,49 +224,52 @@ func (l *ledger) problems(q Query, skew time.Duration, says says) {
 	for i, s := range l.sources {
 		switch _, err := os.Stat(filepath.Dir(s.Path)); {
 		case s.err != nil:
-			says(canary.SourceDown, "read %s: %v", s.Path, s.err)
+			says(canary.SourceDown, time.Time{}, "read %s: %v", s.Path, s.err)
 		case len(s.follow.gens) > 0:
 		case s.access():
-			says(canary.SourceDown, "%s: no such access log, so nothing says what was served", s.Path)
+			says(canary.SourceDown, time.Time{}, "%s: no such access log, so nothing says what was served", s.Path)
 		case err != nil:
-			says(canary.SourceDown, "%s: there is no such directory to log to: %v", s.Path, err)
+			says(canary.SourceDown, time.Time{}, "%s: there is no such directory to log to: %v", s.Path, err)
 		}
-		if odd, read := l.strange(i, from, to); odd > 0 {
-			says(canary.SourceDown, "%s: %d of %d lines are not in the form %q: is its kind right?", s.Path, odd, read, s.Kind)
+		if odd, read, until := l.strange(i, from, to); odd > 0 {
+			says(canary.SourceDown, until, "%s: %d of %d lines are not in the form %q: is its kind right?", s.Path, odd, read, s.Kind)
 		}
 		for _, old := range s.follow.packed {
 			if old.until.After(from) {
-				says(canary.SourceDown, "%s was rotated and compressed at %s: what is in it is not counted", old.path, stamp(old.until))
+				says(canary.SourceDown, old.until, "%s was rotated and compressed at %s: what is in it is not counted", old.path, stamp(old.until))
 			}
 		}
 		for _, gap := range s.lost {
-			if gap.from.Before(to) && (gap.to.IsZero() || gap.to.After(from)) {
-				says(canary.SourceDown, "%s was cut off, or a line was too long to read: what it said from %s on is lost", s.Path, stamp(gap.from))
+			if gap.from.Before(to) && gap.to.After(from) {
+				says(canary.SourceDown, gap.to, "%s was cut off, or a line was too long to read: what it said from %s on is lost", s.Path, stamp(gap.from))
 			}
 		}
 	}
 	if floor := l.ring.floor(); l.begin.Unix() < floor && from.Unix() < floor {
-		says(canary.SourceDown, "only the last %s of its logs are kept, and %s is asked for", said(ringSeconds), stamp(from))
+		says(canary.SourceDown, time.Time{}, "only the last %s of its logs are kept, and %s is asked for", said(ringSeconds), stamp(from))
 	}
 }
 
 // strange counts the lines of a log that are not in its form, as far as they say that [from, to) is not known; else it returns
-// 0: some lines are torn by a crash.
-func (l *ledger) strange(i int, from, to time.Time) (odd, read int64) {
+// 0: some lines are torn by a crash. until is when they ended; zero: they may go on.
+func (l *ledger) strange(i int, from, to time.Time) (odd, read int64, until time.Time) {
 	const row, few, share = 3, 10, 100
 	s := l.sources[i]
 	if s.oddRun >= row && s.newest.Before(to) || s.good == 0 {
-		return s.odd, s.odd + s.good
+		return s.odd, s.odd + s.good, time.Time{}
 	}
-	read, odd = l.ring.forms(i, from.Add(-slack).Unix(), to.Unix())
-	if 2*odd >= read || odd >= few && share*odd > read {
-		return odd, read
+	read, odd, last := l.ring.forms(i, from.Add(-slack).Unix(), to.Unix())
+	if 2*odd < read && (odd < few || share*odd <= read) {
+		return 0, 0, time.Time{}
 	}
-	return 0, 0
+	if s.oddRun == 0 {
+		until = time.Unix(last+1, 0).Add(slack)
+	}
+	return odd, read, until
 }
 
-// lose notes that lines of a log are gone: after the newest that was read, and before the next one.
-func (s *source) lose() {
+// lose notes that lines of a log are gone: after the newest that was read, and before now.
+func (s *source) lose(now func() time.Time) {
 	n := s.follow.cuts + int(s.follow.skipped)
 	if n == s.losses {
 		return
@@ -264,12 +279,14 @@ func (s *source) lose() {
 	if len(s.lost) >= most {
 		s.lost = slices.Delete(s.lost, 0, 1)
 	}
-	s.lost = append(s.lost, span{from: s.newest.Add(-slack)})
+	s.lost = append(s.lost, span{s.newest.Add(-slack), now().Add(time.Second), true})
 }
 
-// found ends what was lost with the first line that is there again.
+// found ends what was lost with the first line that is there again: lines come in so much disorder.
 func (s *source) found(at time.Time) {
-	if n := len(s.lost); n > 0 && s.lost[n-1].to.IsZero() {
-		s.lost[n-1].to = at.Add(time.Second)
+	n := len(s.lost)
+	if n == 0 || !s.lost[n-1].open {
+		return
 	}
+	s.lost[n-1].to, s.lost[n-1].open = earliest(s.lost[n-1].to, at.Add(time.Second+slack)), false
 }

@@ -80,7 +80,7 @@ func (l *ledger) timely(s *source, at time.Time) bool {
 			return false
 		}
 	}
-	if !s.newest.IsZero() {
+	if s.newest.After(l.sound) { // against a line of another clock nothing is late
 		s.disorder.note(s.newest.Sub(at), s.newest)
 	}
 	if at.After(s.newest) {
@@ -88,6 +88,17 @@ func (l *ledger) timely(s *source, at time.Time) bool {
 	}
 	s.found(at)
 	return true
+}
+
+// settle takes the time since which the host's clock has not been set.
+func (l *ledger) settle(sound time.Time) {
+	if sound.Equal(l.sound) {
+		return
+	}
+	l.sound = sound
+	for _, s := range l.sources {
+		s.disorder = disorder{}
+	}
 }
 
 // heard takes the line of a heartbeat.
@@ -160,6 +171,7 @@ type clock struct {
 	ahead time.Duration // whole seconds, as last measured; it does not follow what a question takes on its way
 	known bool
 	set   time.Time // when the clock was set while it was watched, by itself afterwards
+	sound time.Time // nothing that was logged before has a time after it
 }
 
 // compare returns how far the host is ahead of an asker, zero when it is so little that it does not count.
@@ -177,6 +189,10 @@ func (c *clock) compare(host, asker time.Time) time.Duration {
 	d = d.Round(time.Second)
 	if c.known && (d-c.ahead).Abs() >= skewNone {
 		c.set = host
+		if c.sound = asker.Add(c.ahead); host.After(c.sound) {
+			c.sound = host
+		}
+		c.sound = c.sound.Add(slack)
 	}
 	c.ahead, c.known = d, true
 	return d
