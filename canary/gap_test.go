@@ -44,7 +44,11 @@ func TestTrafficGap(t *testing.T) {
 				if r.Verdict != Hold || after > from && r.Cause != SourceDown {
 					t.Fatalf("%v: %s %s: %s", after, r.Verdict, r.Cause, r.Reason)
 				}
-				if n := numbers(t, r); after >= again && !strings.Contains(strings.Join(n.Missing, "\n"), "ticks before "+clock(epoch.Add(again))+" are lost, so 1m0s of them must close again") {
+				n := numbers(t, r)
+				if after == again && n.PassBy0 > 40.001 {
+					t.Errorf("harm was refuted by %g, which is credit beyond what is known", n.PassBy0)
+				}
+				if after >= again && !strings.Contains(strings.Join(n.Missing, "\n"), "ticks before "+clock(epoch.Add(again))+" are lost, so 1m0s of them must close again") {
 					t.Errorf("%v: missing %q", after, n.Missing)
 				}
 			}
@@ -103,6 +107,15 @@ func TestTrafficGapThatGoesOn(t *testing.T) {
 	}
 	if r, _ := d.run(t, 15*time.Minute); r.Verdict != Hold {
 		t.Errorf("%s %s: %s", r.Verdict, r.Cause, r.Reason)
+	}
+	// Nor does it keep the others from failing.
+	s.rate, d.evidence = worse(1e-3, 8, "a"), nil
+	s.hostile = func(r *Reading) {
+		h := &r.Hosts[min(1, len(r.Hosts)-1)]
+		h.Problem, h.Lost = "the log was cut off", s.asked[len(s.asked)-1].From
+	}
+	if r, at := d.run(t, time.Minute); r.Verdict != Fail {
+		t.Errorf("%s %s at %v: %s", r.Verdict, r.Cause, at, r.Reason)
 	}
 }
 
