@@ -13,6 +13,7 @@ import (
 
 	embedded "scap/fixtures/fleet"
 	"scap/fixtures/tree"
+	"scap/phases"
 )
 
 func newDemoCommand(a *app) *cobra.Command {
@@ -35,6 +36,7 @@ const (
 	demoDwell       = 3 * time.Second
 	demoHarm        = "10%"
 	demoReloadAfter = 5 * time.Second
+	demoBefore      = 6 * time.Second // a gate that has seen no users refuses to begin
 )
 
 // demo is one run: the fleet, its users, and where scap's configuration for it is.
@@ -62,7 +64,12 @@ func (a *app) runDemo(ctx context.Context) error {
 	if err := d.configure(); err != nil {
 		return err
 	}
-	if err := d.users(ctx, func(ctx context.Context) error { return d.story(ctx) }); err != nil {
+	if err := d.users(ctx, func(ctx context.Context) error {
+		if err := (phases.System{}).Wait(ctx, demoBefore); err != nil {
+			return err
+		}
+		return d.story(ctx)
+	}); err != nil {
 		return err
 	}
 	a.say("\nThe same fleet, asked afresh: scap status")
