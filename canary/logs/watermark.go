@@ -162,32 +162,43 @@ func earliest(a, b time.Time) time.Time {
 
 // Bounds of a wrong clock.
 const (
-	skewNone = 2 * time.Second // also what a question may take on its way
+	skewNone = 2 * time.Second
 	skewMost = 10 * time.Minute
+	// wayMost is the longest that a question is on its way, through a connection that has to be opened first and a host that is
+	// busy. It makes a clock look ahead, never behind, so that no smaller lead is believed: counts of a clock that is
+	// really so much ahead fall a few ticks late, those of a good one that was corrected would change after the fact.
+	wayMost = 30 * time.Second
 )
 
 // clock compares the host's clock with those of its askers.
 type clock struct {
-	ahead time.Duration // whole seconds, as last measured; it does not follow what a question takes on its way
+	ahead time.Duration // whole seconds; it does not follow what a question takes on its way
 	known bool
 	set   time.Time // when the clock was set while it was watched, by itself afterwards
 	sound time.Time // nothing that was logged before has a time after it
 }
 
-// compare returns how far the host is ahead of an asker, zero when it is so little that it does not count.
+// compare returns how far the host is ahead of an asker, zero when it is so little that it does not count. What it has once
+// measured it keeps for as long as the way of the questions may explain the difference.
 func (c *clock) compare(host, asker time.Time) time.Duration {
 	if asker.IsZero() {
 		return c.ahead
 	}
 	d := host.Sub(asker)
-	if c.known && (d-c.ahead).Abs() < skewNone {
-		return c.ahead
+	if c.known {
+		low := c.ahead - skewNone
+		if c.ahead > 0 { // it may have been measured on a long way
+			low = c.ahead - wayMost
+		}
+		if d > low && d < c.ahead+wayMost {
+			return c.ahead
+		}
 	}
-	if d.Abs() < skewNone {
+	if d > -skewNone && d < wayMost {
 		d = 0
 	}
 	d = d.Round(time.Second)
-	if c.known && (d-c.ahead).Abs() >= skewNone {
+	if c.known {
 		c.set = host
 		if c.sound = asker.Add(c.ahead); host.After(c.sound) {
 			c.sound = host

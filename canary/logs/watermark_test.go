@@ -132,6 +132,14 @@ func TestTicksOfClocks(t *testing.T) {
 	h.write("access", line(200, "a", 200)+line(204, "b", 500)+line(206, "c", 200))
 	h.beat(230)
 	h.want(h.ask(h.f, 200, 220, ahead(1900*time.Millisecond)), "200: 1/2, 205: 0/1")
+	// A busy host hears some questions late: its clock was not set for that, and its ticks stay where they are.
+	h.f = h.agent()
+	for _, late := range []time.Duration{12 * time.Second, 0, 25 * time.Second, time.Second} {
+		p := h.ask(h.f, 200, 220, ahead(late))
+		if h.want(p, "200: 1/2, 205: 0/1"); p.Skew != 0 || len(p.Problems) > 0 {
+			t.Errorf("%s late: skew %s, %q", late, p.Skew, p.Problems)
+		}
+	}
 	h.f = h.agent()
 	for _, d := range []time.Duration{3 * time.Minute, 3*time.Minute + 900*time.Millisecond} { // a question may take its time
 		p := h.ask(h.f, 20, 40, ahead(d))
