@@ -21,8 +21,9 @@ test: deps build lint ## everything, the real parts included
 	$(GO) test -race -timeout 20m -p 2 $$($(GO) list ./... | grep -v /fixtures/real$$)
 	$(MEMORY) $(GO) test -race -timeout 30m ./fixtures/real
 
-accept: deps build ## the whole acceptance table: the real fleet, and kills at every record
+accept: deps build ## the whole acceptance table: the real fleet, kills at every record, a gigabyte of log
 	SCAP_ACCEPT=1 $(GO) test -count=1 -v -timeout 60m -run 'Accept|CtrlC|Outlives|AtMostIsLost' ./cmd/scap
+	SCAP_ACCEPT=1 $(MEMORY) $(GO) test -count=1 -v -timeout 10m -run 'Memory' ./canary/logs
 	SCAP_ACCEPT=1 $(MEMORY) $(GO) test -count=1 -v -timeout 80m -run 'TestMediaWiki|TestAccept' ./fixtures/real
 
 bench: deps build ## against rsync, interleaved in one run: medians and ratios; fails below 1.7x
