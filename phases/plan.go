@@ -86,6 +86,8 @@ type Plan struct {
 	// Back marks a rollback to an older release. It is never taken back because something failed: it goes on past
 	// failures and names them. A target that does not serve well counts as no capacity and waits for nobody.
 	Back bool
+	// DespiteRed is the deployer's reason to begin although users fail already. Gates know it; here it is shown.
+	DespiteRed string
 	// Emergency is the deployer's reason to wait neither for requests in flight nor for capacity: full width.
 	Emergency string
 	// Attended says that somebody answers questions: Runner.Ask.
@@ -131,7 +133,7 @@ func (p Plan) Targets() []targets.Target {
 
 // Outline returns the plan as the journal's Begin shows it.
 func (p Plan) Outline() journal.Outline {
-	o := journal.Outline{Message: p.Message, User: p.User, Host: p.Host, Back: p.Back, Watch: p.Watch.For}
+	o := journal.Outline{Message: p.Message, User: p.User, Host: p.Host, Back: p.Back, Watch: p.Watch.For, DespiteRed: p.DespiteRed}
 	for _, ph := range p.Phases {
 		o.Phases = append(o.Phases, journal.Group{Name: ph.Name, Targets: names(ph.Targets), GateOff: ph.GateOff})
 	}

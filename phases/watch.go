@@ -12,6 +12,7 @@ import (
 
 	"scap/canary"
 	"scap/phases/journal"
+	"scap/sync/release"
 	"scap/targets"
 )
 
@@ -188,27 +189,68 @@ func (v *vigil) ask(ctx context.Context, must bool) error {
 		return context.Cause(ctx)
 	}
 	v.asked = v.clock.Now()
-	other := 0
+	other, broken := 0, 0
 	for _, s := range seen {
 		if s.Err != nil {
 			continue
 		}
-		in := s.State.Intent
-		if in.Token > v.token && !strings.HasPrefix(in.Claimer, repairer) {
-			return fmt.Errorf("%s: %w: %s", s.Name(), ErrSuperseded, or(in.Claimer, "of no name"))
+		if err := claimedSince(s, v.token); err != nil {
+			return err
 		}
 		delete(v.on, s.Name())
 		switch {
 		case settled(s.State, v.p.Release.ID) && s.State.Pooled != targets.PoolOut:
 			v.on[s.Name()] = s
-		case settled(s.State, s.State.Disk) && s.State.Disk != v.p.Release.ID:
+		case s.State.Disk == v.p.Release.ID:
+			broken++ // it runs nothing, or serves nobody: that is no other deploy's doing
+		case settled(s.State, s.State.Disk):
 			other++
 		}
 	}
-	if other > len(v.on) {
-		return fmt.Errorf("%w: %d targets serve something else than %s", ErrSuperseded, other, v.p.Release.ID.Short())
+	return outvoted(other, len(v.on)+broken, v.p.Release.ID)
+}
+
+// claimedSince says that another deploy has claimed a target since token was the largest.
+func claimedSince(s Seen, token uint64) error {
+	if in := s.State.Intent; s.Err == nil && in.Token > token && !strings.HasPrefix(in.Claimer, repairer) {
+		return fmt.Errorf("%s: %w: %s", s.Name(), ErrSuperseded, or(in.Claimer, "of no name"))
 	}
 	return nil
+}
+
+// outvoted says that more targets serve something else than id.
+func outvoted(other, on int, id release.ID) error {
+	if other > on {
+		return fmt.Errorf("%w: %d targets serve something else than %s", ErrSuperseded, other, id.Short())
+	}
+	return nil
+}
+
+// Superseded says, by an error that wraps ErrSuperseded, that the targets as they were seen are not any more what the deploy
+// of past left. Whoever takes a release back that its watch has failed asks once more, under the lock: what another deploy
+// has done meanwhile is not to be undone.
+func Superseded(seen []Seen, past iter.Seq[journal.Record]) error {
+	h, err := gather(past)
+	if err == nil {
+		h.to, err = release.ParseID(h.records[0].To)
+	}
+	if err != nil {
+		return err
+	}
+	on, other := 0, 0
+	for _, s := range seen {
+		if err := claimedSince(s, h.token); err != nil {
+			return err
+		}
+		switch {
+		case s.Err != nil:
+		case s.State.Disk == h.to:
+			on++
+		case settled(s.State, s.State.Disk):
+			other++
+		}
+	}
+	return outvoted(other, on, h.to)
 }
 
 // doubtful reports whether the last ruling may come from what is no longer so on a host, a runtime that began anew for one.

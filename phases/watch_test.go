@@ -12,6 +12,7 @@ import (
 
 	"scap/canary"
 	"scap/phases/journal"
+	"scap/sync/release"
 )
 
 // watched is a world on which B was deployed a moment ago, and its plan, which is watched for 15 minutes.
@@ -444,4 +445,73 @@ func TestAWatchAndItsJournal(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// A release that kills every runtime has no other deploy to thank for it, though one host that nobody counted on serves another.
+func TestAWatchIsNotSupersededByRuntimesThatDie(t *testing.T) {
+	watched(t, func(t *testing.T, w *world, p Plan, g *gate) {
+		g.tell = func(win canary.Window, _ seen) (canary.Ruling, bool) {
+			if win.Now.Sub(win.Opened) < 5*time.Minute {
+				return canary.Ruling{}, false
+			}
+			for _, h := range w.hosts {
+				h.running = relB
+				if h.name != "prod4" {
+					h.running = release.ID{}
+				}
+			}
+			h := w.host("prod4")
+			h.disk, h.running, h.desired = relC, relC, relC
+			return canary.Ruling{Verdict: canary.Fail, Reason: "all fail"}, true
+		}
+		if err := w.watch(t.Context(), p); !errors.Is(err, ErrGate) {
+			t.Errorf("%v; %q", err, w.sightings())
+		}
+	})
+}
+
+// Under the lock it is asked once more whether there is still what the watch has failed.
+func TestWhatIsNotThereAnyMoreIsNotTakenBack(t *testing.T) {
+	tests := map[string]struct {
+		what func(*world)
+		want string
+	}{
+		"as it was left": {func(*world) {}, ""},
+		"another deploy": {func(w *world) { w.host("prod4").intent.Token, w.host("prod4").intent.Claimer = 9, "d2" }, "prod4: another deploy has come since: d2"},
+		"a rollback by hand": {func(w *world) {
+			for _, h := range w.hosts {
+				h.disk, h.running, h.desired, h.intent.Token, h.intent.Claimer = relA, relA, relA, 9, backOwner("d2", relA)
+			}
+		}, "d2 back to"},
+		"another tool": {func(w *world) {
+			for _, h := range w.hosts {
+				h.disk, h.running, h.desired = relC, relC, relC
+			}
+		}, "10 targets serve something else"},
+		"one was repaired": {func(w *world) { w.host("prod4").intent.Token, w.host("prod4").intent.Claimer = 9, RepairOwner("jd") }, ""},
+		"nobody answers": {func(w *world) {
+			for _, h := range w.hosts {
+				h.gone = true
+			}
+		}, ""},
+		"all have died": {func(w *world) {
+			for _, h := range w.hosts {
+				h.running = release.ID{}
+			}
+		}, ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			watched(t, func(t *testing.T, w *world, p Plan, _ *gate) {
+				tt.what(w)
+				err := Superseded(Survey(t.Context(), p.Targets(), time.Minute), slices.Values(w.records))
+				if tt.want == "" && err != nil || tt.want != "" && (!errors.Is(err, ErrSuperseded) || !strings.Contains(err.Error(), tt.want)) {
+					t.Error(err)
+				}
+			})
+		})
+	}
+	if err := Superseded(nil, slices.Values([]journal.Record{})); err == nil {
+		t.Error("a journal that says nothing lets a release be taken back")
+	}
 }

@@ -13,20 +13,21 @@ import (
 // planOptions are what one run changes about the configured plan.
 type planOptions struct {
 	message   string
-	emergency string // the deployer's reason
-	noGate    string // the deployer's reason for asking no gate
-	despite   string // the deployer's reason for deploying although users fail already
-	noWatch   bool   // nothing goes on looking after the end
-	watch     bool   // only the watch of a deploy that has ended
-	back      bool   // to an older release
-	confirm   bool   // ask where the configuration says so
+	emergency string                    // the deployer's reason
+	noGate    string                    // the deployer's reason for asking no gate
+	despite   string                    // the deployer's reason for deploying although users fail already
+	noWatch   bool                      // nothing goes on looking after the end
+	watch     bool                      // only the watch of a deploy that has ended
+	back      bool                      // to an older release
+	confirm   bool                      // ask where the configuration says so
+	still     func([]phases.Seen) error // asked under the lock, before anything is done; nil: nothing
 }
 
 // plan turns the configured phases into a Plan for r.
 func (f *fleet) plan(deploy string, r release.Release, o planOptions) (phases.Plan, error) {
 	p := phases.Plan{
 		Deploy: deploy, Release: r, Message: o.message, User: who(), Host: hostName(),
-		Back: o.back, Emergency: o.emergency, Repair: true, Prune: true,
+		Back: o.back, Emergency: o.emergency, DespiteRed: o.despite, Repair: true, Prune: true,
 		Limits: phases.Limits{Stage: f.conf.Deploy.StageTimeout}, HoldLimit: f.conf.Deploy.HoldLimit,
 		Pools: f.pools(),
 	}

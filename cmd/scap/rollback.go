@@ -52,7 +52,7 @@ func (a *app) runRollback(ctx context.Context, name string, o syncOptions) error
 	if o.because != "" {
 		why = ": " + o.because
 	}
-	return d.roll(ctx, r, planOptions{message: "rollback to " + r.ID.Short() + why, emergency: o.emergency, back: true, noGate: "a rollback asks no gate: it goes to a release that was good"})
+	return d.roll(ctx, r, planOptions{message: "rollback to " + r.ID.Short() + why, emergency: o.emergency, back: true, still: o.still, noGate: "a rollback asks no gate: it goes to a release that was good"})
 }
 
 // goal finds the release to go back to.

@@ -34,6 +34,7 @@ import (
 //	gone HOST, back HOST   nobody can connect to it; one can again
 //	swap HOST NAME         somebody moves its link by hand, to another release or nowhere
 //	hold FILE WHO          another process holds a lock
+//	locked WHO, unlocked   somebody else holds the lock of $CONF's deploy host; nobody does
 //	recorded KIND ACT      wait for such a record in the newest journal
 //	counts FILE            write a record of six hosts' counts from 18:00 to 18:20; from 18:15 two of them fail ten times as often
 //	watched HOW            wait for the end of the last deploy's watch
@@ -49,7 +50,7 @@ func TestScripts(t *testing.T) {
 		"exits": (*story).exits, "start": (*story).start, "ends": (*story).ends, "hold": (*story).hold, "fleet": (*story).fleet,
 		"stage": (*story).stage, "serves": (*story).serves, "gone": (*story).gone, "back": (*story).back,
 		"swap": (*story).swap, "recorded": (*story).recorded, "counts": (*story).counts, "watched": (*story).watched, "rare": (*story).rare,
-		"becomes": (*story).becomes, "says": (*story).says,
+		"locked": (*story).locked, "unlocked": (*story).unlocked, "becomes": (*story).becomes, "says": (*story).says,
 	}
 	cmds := map[string]func(ts *testscript.TestScript, neg bool, args []string){}
 	for name, do := range words {
@@ -73,6 +74,7 @@ type story struct {
 	t      testing.TB
 	site   *site
 	behind *exec.Cmd
+	lock   *lease.Lease
 }
 
 // setUp makes the command and the words that scripts share.
@@ -158,6 +160,16 @@ func (s *story) hold(args []string) error {
 	s.ts.Defer(func() { _ = l.Release() })
 	return nil
 }
+
+func (s *story) locked(args []string) (err error) {
+	until(s.t, "the lock", func() bool {
+		s.lock, err = lease.TryAcquire(s.t.Context(), filepath.Join(s.site.DeployDir(), "lock"), lease.Holder{Who: args[0], Why: "a repair"})
+		return !errors.Is(err, lease.ErrHeld)
+	})
+	return err
+}
+
+func (s *story) unlocked([]string) error { return s.lock.Release() }
 
 var apps = map[string]tree.AppOptions{"a": tree.GoodA(), "b": tree.GoodB(), "broken": tree.Broken(), "drift": tree.Drifting()}
 

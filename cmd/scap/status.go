@@ -194,12 +194,18 @@ func (rows hostRows) summary(w io.Writer, conf *config.Config) error {
 	}
 	if last, ok, _ := journal.Latest(journalDir(conf)); ok { // what the journal cannot say is not worth an error here
 		fmt.Fprintf(w, "last deploy: %s by %s: %s, %q\n", last.Name, ui.Clean(last.Outline.User), orText(last.How, "has not ended"), last.Outline.Message)
+		if why := last.Outline.DespiteRed; why != "" {
+			fmt.Fprintf(w, "it began although users were failing: %s\n", ui.Clean(why))
+		}
 		if text := watchText(last, time.Now()); text != "" {
 			fmt.Fprintln(w, text)
 		}
 	}
 	return kept(w, conf)
 }
+
+// unheard is how long a watch that goes on may say nothing: it writes once a minute, after a look.
+const unheard = 5 * time.Minute
 
 // watchText says how the watch after a deploy goes; "" when there is none.
 func watchText(d journal.Deploy, now time.Time) string {
@@ -210,9 +216,16 @@ func watchText(d journal.Deploy, now time.Time) string {
 	switch d.Watched {
 	case journal.WatchNone:
 		return ""
+	case journal.WatchFailed: // what takes it back is a deploy of its own, which would be the last one
+		return fmt.Sprintf("its watch failed it%s; it is not taken back yet: `scap rollback` does it", said)
 	case journal.WatchOpen:
-		if now.After(d.WatchUntil.Add(time.Minute)) {
+		switch last := d.WatchAt.UTC().Format(time.TimeOnly); {
+		case d.WatchLeft:
+			return fmt.Sprintf("its watch was stopped at %s UTC: `scap watch` takes it up%s", last, said)
+		case now.After(d.WatchUntil.Add(time.Minute)):
 			return fmt.Sprintf("its watch was to end at %s UTC and did not: `scap watch` takes it up%s", d.WatchUntil.UTC().Format(time.TimeOnly), said)
+		case now.After(d.WatchAt.Add(unheard)):
+			return fmt.Sprintf("nothing was heard of its watch since %s UTC: `scap watch` takes it up%s", last, said)
 		}
 		return fmt.Sprintf("watched until %s UTC%s", d.WatchUntil.UTC().Format(time.TimeOnly), said)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"scap/cmd/internal/config"
+	"scap/phases"
 	"scap/phases/journal"
 	"scap/sync/release"
 	"scap/sync/store"
@@ -19,7 +20,8 @@ type syncOptions struct {
 	emergency string
 	noGate    string
 	despite   string
-	because   string // what a rollback is for, where no deployer asked for it
+	because   string                    // what a rollback is for, where no deployer asked for it
+	still     func([]phases.Seen) error // of a rollback: whether there is still what it is for
 	noWatch   bool
 	dryRun    bool
 }
@@ -145,6 +147,11 @@ func (d *deploy) roll(ctx context.Context, r release.Release, o planOptions) err
 	if err := d.connect(way(o.back), o.emergency != ""); err != nil {
 		return err
 	}
+	if o.still != nil {
+		if err := o.still(phases.Survey(ctx, d.fleet.all(), surveyLimit)); err != nil {
+			return err
+		}
+	}
 	if err := d.create(); err != nil {
 		return err
 	}
@@ -158,11 +165,22 @@ func (d *deploy) roll(ctx context.Context, r release.Release, o planOptions) err
 	p.KeepFound = len(p.Keep) < d.conf.Deploy.KeepReleases // another deploy host may know of more
 	p.Before = d.before
 	p.Attended, p.Well = d.attended(), d.well
-	err = d.finish(ctx, p, d.runner().Run(ctx, p))
-	if err == nil {
+	err = d.runner().Run(ctx, p)
+	watch := d.serves(err)
+	if err = d.finish(ctx, p, err); watch {
 		d.watchBehind(p)
 	}
 	return err
+}
+
+// serves says of a deploy that ended with err that it has brought its release to users, which is to be watched. Suspects
+// that it left out of the pool change nothing of that.
+func (d *deploy) serves(err error) bool {
+	var e *phases.Ended
+	if err != nil && (!errors.As(err, &e) || e.How != journal.Inconsistent || len(e.Suspects) == 0 || len(e.Suspects) != len(e.Hosts)) {
+		return false
+	}
+	return journal.Summary(d.journal.Path()).Changed
 }
 
 func orText(text, other string) string {

@@ -68,7 +68,7 @@ func watchable(dir, name string) (journal.Deploy, error) {
 		switch {
 		case name == "" && !d.Changed, name != "" && d.Name != name:
 			continue
-		case d.How != journal.Deployed:
+		case d.How != journal.Deployed && d.How != journal.Inconsistent: // of the latter the Runner knows whether every gate passed
 			return d, fmt.Errorf("deploy %s did not end well (%s): there is nothing to watch", d.Name, orText(d.How, "it has not ended"))
 		case d.Outline.Back:
 			return d, fmt.Errorf("deploy %s was a rollback: there is nothing to watch", d.Name)
@@ -117,21 +117,66 @@ func (d *deploy) watch(ctx context.Context, last journal.Deploy) (failed bool, e
 	return false, err
 }
 
-// takeBack rolls a release back that its watch has failed, and tells everybody.
+// takeBack rolls a release back that its watch has failed, and tells everybody. It leaves alone what another deploy has
+// done to the fleet meanwhile.
 func (a *app) takeBack(ctx context.Context, conf *config.Config, last journal.Deploy, why error) error {
 	a.broadcast(ctx, conf, fmt.Sprintf("deploy %s by %s (%s) is rolled back, %s after its end: %s",
 		last.Name, last.Outline.User, last.Outline.Message, time.Since(last.Ended).Round(time.Second), why))
-	err := a.runRollback(ctx, last.From, syncOptions{because: "the watch of " + last.Name + " failed"})
+	past, err := journal.Load(last.Path)
+	if err == nil {
+		o := syncOptions{because: "the watch of " + last.Name + " failed", still: func(seen []phases.Seen) error {
+			return phases.Superseded(seen, slices.Values(past))
+		}}
+		err = a.unlocked(ctx, conf, func() error { return a.runRollback(ctx, last.From, o) })
+	}
 	switch {
 	case err == nil:
 		a.broadcast(ctx, conf, fmt.Sprintf("every host is back on %.12s, proven", last.From))
 		return coded{exitRolledBack, why}
+	case errors.Is(err, phases.ErrSuperseded):
+		a.broadcast(ctx, conf, fmt.Sprintf("it is NOT rolled back: %v", err))
+		return nil
 	case exitCode(err) == exitLocked:
 		a.broadcast(ctx, conf, fmt.Sprintf("it could NOT be rolled back: %v. `scap rollback` does it once the lock is free", err))
 	default:
-		a.broadcast(ctx, conf, fmt.Sprintf("the rollback went wrong: %v. `scap status` shows the fleet, `scap resume` goes on", err))
+		a.broadcast(ctx, conf, fmt.Sprintf("the rollback went wrong: %s. `scap status` shows the fleet, `scap resume` goes on", ending(conf, err)))
 	}
 	return err
+}
+
+// How long whoever rolls back without being asked waits for the lock, and how often it tries.
+const (
+	lockLimit = 30 * time.Minute
+	lockPause = time.Second
+)
+
+// unlocked does what takes the lock, as soon as nobody else holds it.
+func (a *app) unlocked(ctx context.Context, conf *config.Config, do func() error) error {
+	limit, told := time.Now().Add(lockLimit), false
+	for {
+		err := do()
+		if exitCode(err) != exitLocked || time.Now().After(limit) {
+			return err
+		}
+		if !told {
+			a.broadcast(ctx, conf, fmt.Sprintf("the rollback waits: %v", err))
+			told = true
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(context.Cause(ctx), err)
+		case <-time.After(lockPause):
+		}
+	}
+}
+
+// ending is err in words, also when a view has told them already: then they stand in the journal.
+func ending(conf *config.Config, err error) string {
+	if !errors.Is(err, errQuiet) {
+		return err.Error()
+	}
+	last, _, _ := journal.Latest(journalDir(conf)) // without it there is nothing more to say
+	return orText(last.Text, orText(last.How, "see its journal"))
 }
 
 // watchPath is where a watch in the background says what it says.
@@ -194,7 +239,19 @@ func (a *app) broadcast(ctx context.Context, conf *config.Config, text string) {
 	cmd := exec.CommandContext(ctx, conf.Deploy.Announce[0], conf.Deploy.Announce[1:]...)
 	cmd.Stdin = strings.NewReader(text + "\n")
 	cmd.WaitDelay = time.Second
-	if out, err := cmd.CombinedOutput(); err != nil {
-		fmt.Fprintf(a.stderr, "scap: announce by %s: %v: %s\n", conf.Deploy.Announce[0], err, harmless(strings.TrimSpace(string(out[:min(len(out), 300)]))))
+	var out head
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		fmt.Fprintf(a.stderr, "scap: announce by %s: %v: %s\n", conf.Deploy.Announce[0], err, harmless(strings.TrimSpace(string(out))))
 	}
+}
+
+// head keeps the beginning of what is written to it.
+type head []byte
+
+// Write never fails.
+func (h *head) Write(p []byte) (int, error) {
+	const most = 300
+	*h = append(*h, p[:min(len(p), most-len(*h))]...)
+	return len(p), nil
 }

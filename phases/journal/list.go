@@ -19,6 +19,8 @@ type Outline struct {
 	Host    string  `json:"host,omitempty"` // the deploy host
 	Back    bool    `json:"back,omitempty"` // a rollback to an older release
 	Phases  []Group `json:"phases"`
+	// DespiteRed is why it began although users were failing already; empty when they were not.
+	DespiteRed string `json:"despite_red,omitempty"`
 	// Watch is how long after its end the deploy is to be watched; 0: not at all.
 	Watch time.Duration `json:"watch,omitempty"`
 }
@@ -48,6 +50,8 @@ type Deploy struct {
 	Watched    Watching  // the watch after the end
 	WatchUntil time.Time // when it is to end, or was; zero with WatchNone
 	WatchText  string    // of its last record
+	WatchAt    time.Time // when that was written; before the first one, the deploy's end
+	WatchLeft  bool      // it says that the watcher was told to stop
 }
 
 // Unfinished reports whether the deploy died or left targets behind that `resume` shall bring back to one release.
@@ -82,14 +86,14 @@ func (d *Deploy) take(r Record) {
 	case r.Kind == End:
 		d.How, d.Text, d.Ended = r.Verdict, r.Text, r.At
 		if d.How == Deployed && d.Changed && d.Outline.Watch > 0 {
-			d.Watched, d.WatchUntil = WatchOpen, r.At.Add(d.Outline.Watch)
+			d.Watched, d.WatchUntil, d.WatchAt = WatchOpen, r.At.Add(d.Outline.Watch), r.At
 		}
 	case r.Kind == Watched:
 		d.watch(r)
 	}
 	if r.Kind != End && d.How != "" && !r.Kind.Idle() { // taken up again
 		d.How, d.Text, d.Ended = "", "", time.Time{}
-		d.Watched, d.WatchUntil, d.WatchText = WatchNone, time.Time{}, ""
+		d.Watched, d.WatchUntil, d.WatchText, d.WatchAt, d.WatchLeft = WatchNone, time.Time{}, "", time.Time{}, false
 	}
 }
 

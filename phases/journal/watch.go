@@ -32,7 +32,7 @@ type Sighting struct {
 
 // watch takes a Watched record.
 func (d *Deploy) watch(r Record) {
-	d.Watched, d.WatchText = WatchOpen, r.Text
+	d.Watched, d.WatchText, d.WatchAt, d.WatchLeft = WatchOpen, r.Text, r.At, r.Verdict == VerdictLeft
 	switch r.Verdict {
 	case VerdictOver:
 		d.Watched = WatchOver

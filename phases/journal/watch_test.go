@@ -47,6 +47,9 @@ func TestTheWatchInShort(t *testing.T) {
 		if d.Watched != tt.want || !d.WatchUntil.Equal(end.Add(15*time.Minute)) || d.Failed != tt.failed || d.WatchText != tt.text {
 			t.Errorf("%s: %q until %v, failed %t, %q", name, d.Watched, d.WatchUntil, d.Failed, d.WatchText)
 		}
+		if wantAt := name == "not begun"; d.WatchAt.Equal(end) != wantAt || d.WatchAt.IsZero() || d.WatchLeft != (name == "left") {
+			t.Errorf("%s: at %v, left %t", name, d.WatchAt, d.WatchLeft)
+		}
 		if d.How != Deployed || !d.Ended.Equal(end) || d.Unfinished() {
 			t.Errorf("%s: the watch changed how the deploy ended: %+v", name, d)
 		}

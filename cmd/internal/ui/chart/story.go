@@ -78,6 +78,9 @@ func (s *Story) take(r journal.Record) {
 		var o journal.Outline
 		if json.Unmarshal(r.Data, &o) == nil {
 			s.message = o.Message
+			if o.DespiteRed != "" {
+				s.mark(mark{at: r.At, kind: eventMark, text: joined("despite red", o.DespiteRed)})
+			}
 		}
 	case r.Kind == journal.Ruled, r.Kind == journal.Watched:
 		s.rule(r)
