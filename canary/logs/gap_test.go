@@ -130,7 +130,7 @@ func TestGateGoesOnAfterDamage(t *testing.T) {
 					t.Errorf("%d s: %+v, %+v", s, n.Canary, n.Control)
 				}
 			}
-			if !held || passed < 100 || passed > 230 {
+			if !held || passed < 100 || passed > 260 {
 				t.Errorf("passed after %d s, said what is lost: %v", passed, held)
 			}
 		})

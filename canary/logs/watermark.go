@@ -200,7 +200,7 @@ func (c *clock) compare(host, asker time.Time) time.Duration {
 	d = d.Round(time.Second)
 	if c.known {
 		c.set = host
-		if c.sound = asker.Add(c.ahead); host.After(c.sound) {
+		if c.sound = asker.Add(c.ahead + wayMost); host.After(c.sound) {
 			c.sound = host
 		}
 		c.sound = c.sound.Add(slack)
