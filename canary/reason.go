@@ -8,8 +8,28 @@ import (
 	"time"
 )
 
-// reason says in one or two lines what a finding rests on, so that a person can check it by hand.
+// twoLines of a terminal are what a person reads of a reason.
+const twoLines = 200
+
+// reason says in one or two lines what a finding rests on, so that a person can check it by hand. Of an error whose text
+// does not fit it has the beginning; all of it is in the Numbers.
 func (b *Book) reason(r *Rule, f finding, n *Numbers) string {
+	said := b.words(r, f, n)
+	text := ""
+	switch {
+	case f.kind != nil:
+		text = f.kind.Text
+	case len(b.Kinds) > 0:
+		text = b.Kinds[0].Text
+	}
+	const least, dots = 40, "…"
+	if most := len(text) - (len(said) - twoLines) - len(dots); len(said) > twoLines && len(text) > least {
+		said = strings.Replace(said, text, clean(text, max(least, most))+dots, 1)
+	}
+	return said
+}
+
+func (b *Book) words(r *Rule, f finding, n *Numbers) string {
 	switch f.rule {
 	case byHard:
 		return fmt.Sprintf("canary %s of %s requests failing (%s) in the tick of %s: stopped at once%s",
