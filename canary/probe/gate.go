@@ -119,6 +119,22 @@ func (g *Gate) wasRed(name string) bool {
 	return g.DespiteRed != "" && g.red[name]
 }
 
+// Knew reports whether a probe of r failed, and all that did failed before the deploy too, as the deployer knows. Ready has
+// seen that.
+func (g *Gate) Knew(r Report) bool {
+	failed := false
+	for _, p := range r.Results {
+		switch {
+		case p.Outcome == OK:
+		case p.Outcome == Failed && g.wasRed(p.Name):
+			failed = true
+		default:
+			return false
+		}
+	}
+	return failed
+}
+
 func (g *Gate) makesSense() error {
 	switch {
 	case g.Set == nil || len(g.Set.Probes) == 0:

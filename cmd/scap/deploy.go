@@ -7,13 +7,6 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
-	"slices"
-	"strconv"
-	"time"
-
-	"golang.org/x/sys/unix"
-	"golang.org/x/term"
-
 	"scap/canary"
 	"scap/canary/probe"
 	"scap/cmd/internal/config"
@@ -23,6 +16,12 @@ import (
 	"scap/sync/release"
 	"scap/sync/store"
 	"scap/targets/lease"
+	"slices"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
 )
 
 // deploy is one run of a verb that changes the fleet: it holds the lock, the deploy host's store, the connections, the
@@ -138,11 +137,25 @@ func (d *deploy) connect(to way, emergency bool) (err error) {
 		return err
 	}
 	d.fleet, err = openFleet(d.conf, d.store, fleetOptions{emergency: emergency, checks: d.check})
-	if err == nil && to == forward {
-		d.fleet.memory, err = canary.OpenMemory(memoryPath(d.conf))
+	if err != nil || to == back {
+		return err
 	}
-	return err
+	m, err := canary.OpenMemory(memoryPath(d.conf))
+	if err != nil {
+		return err
+	}
+	d.fleet.memory = m
+	if d.lock == nil {
+		d.fleet.memory = recalled{m}
+	}
+	return nil
 }
+
+// recalled is the memory of whoever does not hold the lock: another process may write it.
+type recalled struct{ canary.Memory }
+
+// Note notes nothing.
+func (recalled) Note([]string, float64, time.Time) error { return nil }
 
 // create begins the journal of a new deploy.
 func (d *deploy) create() (err error) {

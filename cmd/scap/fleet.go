@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"strings"
-
 	"scap/canary"
+	"scap/canary/probe"
 	"scap/cmd/internal/config"
 	"scap/sync/agent"
 	"scap/sync/push"
@@ -16,6 +15,7 @@ import (
 	"scap/targets"
 	"scap/targets/pool"
 	"scap/targets/remote"
+	"strings"
 )
 
 // fleet is every host of the configuration, each behind its balancers. Nothing is connected before the first question.
@@ -23,10 +23,11 @@ type fleet struct {
 	conf    *config.Config
 	hosts   map[string]*remote.Host
 	targets map[string]*pool.Target
-	closers []io.Closer        // newest last
-	dirs    release.Dirs       // of the releases that this deploy host keeps
-	memory  *canary.FileMemory // what gates know of earlier deploys; nil: nothing
-	judges  []judge            // of the phases that were planned
+	closers []io.Closer            // newest last
+	dirs    release.Dirs           // of the releases that this deploy host keeps
+	memory  canary.Memory          // what gates know of earlier deploys; nil: nothing
+	probed  map[string]*probe.Gate // by host: what judges it by probes in the plan that was made
+	judges  []judge                // of the phases that were planned
 }
 
 // fleetOptions change how hosts are switched in this run.
@@ -37,7 +38,7 @@ type fleetOptions struct {
 
 // openFleet builds the targets; src is where releases are sent from.
 func openFleet(c *config.Config, src push.Source, o fleetOptions) (_ *fleet, err error) {
-	f := &fleet{conf: c, hosts: map[string]*remote.Host{}, targets: map[string]*pool.Target{}, dirs: src}
+	f := &fleet{conf: c, hosts: map[string]*remote.Host{}, targets: map[string]*pool.Target{}, probed: map[string]*probe.Gate{}, dirs: src}
 	defer func() {
 		if err != nil {
 			f.close()

@@ -5,13 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
-
 	"scap/canary"
 	"scap/canary/probe"
 	"scap/cmd/internal/config"
 	"scap/cmd/internal/ui"
 	"scap/targets"
+	"slices"
 )
 
 // gate builds what judges a phase: the probes, and each source of what users saw. later are the phases whose hosts still
@@ -24,9 +23,13 @@ func (f *fleet) gate(ph config.Phase, later []config.Phase, despiteRed string) (
 		if err != nil {
 			return nil, usage(fmt.Errorf("phase %s: %w", ph.Name, err))
 		}
-		gates = append(gates, &probe.Gate{
+		g := &probe.Gate{
 			Set: set, Asker: probe.AskerFunc(f.askProbe), Local: f.web(names[0]), Front: ph.Gate.Front, Hosts: names, DespiteRed: despiteRed,
-		})
+		}
+		for _, h := range names {
+			f.probed[h] = g
+		}
+		gates = append(gates, g)
 	}
 	for _, name := range ph.Gate.Sources {
 		g, err := f.traffic(name, ph, later)
@@ -133,6 +136,10 @@ func (d *deploy) check(ctx context.Context, host string) error {
 	report, err := d.fleet.askProbe(ctx, host, set.Question(d.fleet.web(host)))
 	if err == nil {
 		err = report.Err()
+	}
+	if g := d.fleet.probed[host]; err != nil && g != nil && g.Knew(report) {
+		d.announce(fmt.Sprintf("%s: %s; so it did before the deploy (--despite-red)", host, ui.Clean(err.Error())))
+		return nil
 	}
 	if err != nil && d.to == back {
 		d.announce(fmt.Sprintf("%s: %s; it stays on the release that it was taken back to", host, ui.Clean(err.Error())))
