@@ -15,7 +15,7 @@ import (
 func newAdoptCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "adopt [HOST…]",
-		Short: "turn the plain directory at a host's served path into its first release",
+		Short: "make the plain directory at a served path a host's first release",
 		Long: `Before the first deploy: the content of the plain directory at the served path (targets.served) becomes a release on the
 host, and a link to <root>/current takes the directory's place in one rename. The directory is kept beside it. Then
 php-fpm is restarted outside the pool and proven, one host after the other; nothing that users see changes. It ends at the

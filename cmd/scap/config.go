@@ -9,7 +9,7 @@ import (
 func newConfigCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
-		Short: "check or show the configuration, or print the sudoers lines that targets need",
+		Short: "check or show the configuration, or print targets' sudoers lines",
 		Long:  "Reads the configuration and changes nothing. scap.yaml in the source tree is a complete, commented example.",
 		Args:  verbOnly,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -41,7 +41,7 @@ func newConfigCommand(a *app) *cobra.Command {
 			},
 		},
 		&cobra.Command{
-			Use: "sudoers", Short: "print the lines that each group's targets need in sudoers, without wildcards", Args: argCount(0, 0),
+			Use: "sudoers", Short: "print the lines that each group's targets need in sudoers", Args: argCount(0, 0),
 			RunE: func(*cobra.Command, []string) error {
 				c, err := a.load()
 				if err != nil {

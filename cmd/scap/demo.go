@@ -19,7 +19,7 @@ import (
 func newDemoCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "demo",
-		Short: "deploy to an embedded fleet of 12 hosts under load: the old way, scap's way, and two broken releases",
+		Short: "try it: 12 embedded hosts under load, the old way and scap's",
 		Long: `Runs the incident of 2023-01-17 on an embedded fleet, without root and without any service: 12 hosts with real agents and
 stores behind a model of php-fpm and a balancer, and users who ask all the time. About a minute.`,
 		Args: argCount(0, 0),

@@ -21,13 +21,13 @@ const (
 const exitTable = `Exit codes:
   0    deployed and proven everywhere; plan: no problem found
   1    error; nothing was changed
-  2    usage or configuration; also a question without a terminal and without --yes
+  2    usage or configuration; also a question without a terminal or --yes
   3    rolled back after a failed gate or a failure; the fleet is on one release
-  4    not on one release, or left before it was: hosts are named, ` + "`scap resume`" + ` goes on
+  4    not on one release, or left before it was: ` + "`scap resume`" + ` goes on
   5    declined by the deployer
   6    locked by somebody else
   7    drift found by ` + "`scap status`" + `
-  130  cancelled; the previous release is proven everywhere, or nothing had changed
+  130  cancelled; the previous release is proven everywhere, or nothing changed
 `
 
 // coded is an error that knows its exit code.

@@ -24,9 +24,24 @@ import (
 func newGateCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "gate",
-		Short: "look into the canary gate: explain a deploy, simulate, replay, backtest",
-		Long: `The gate fails a release on evidence that its hosts fail more often than those that still run the old one (an e-value of
-200: valid however often one looks), passes it on evidence against harm, and holds on anything else, saying what is missing.`,
+		Short: "look into the canary gate: explain a deploy, simulate, backtest",
+		Long: `The gate fails a release on evidence that its hosts fail more often than those that still run the old one, passes it on
+evidence of no harm, and holds on anything else, saying what is missing.
+
+What its words mean:
+  canary       hosts that run the new release; control: those that still run the
+               old one and serve the same traffic at the same time
+  harm         failing harm_ratio times as often as the control (3), in at least
+               harm_rate of all requests (0.03 %)
+  evidence     an e-value: how many times better harm (or no harm) explains what
+               was seen. Fails at 200: a good release gets there once in 200
+               deploys at the most, however often one looks. Passes at 40
+  clustering   how much more errors vary than if each came alone (phi); evidence
+               is divided by it
+  tick         the seconds that are counted as one; closed: all has arrived
+  dwell        so long of closed ticks, since the last host was proven, before a
+               pass
+`,
 		Args: verbOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -37,13 +52,13 @@ func newGateCommand(a *app) *cobra.Command {
 // ruleFlags are the settings of a gate that can be tried out.
 func ruleFlags(f *pflag.FlagSet) *canary.Rule {
 	r := &canary.Rule{}
-	f.Float64Var(&r.HarmRatio, "harm-ratio", 3, "failing this many `TIMES` as often is harm")
+	f.Float64Var(&r.HarmRatio, "harm-ratio", 3, "harm: failing at least `N` times as often as the control")
 	r.HarmRate = 3e-4
-	f.Var((*share)(&r.HarmRate), "harm-rate", "in at least this `SHARE` of requests")
-	f.Int64Var(&r.MinRequests, "min-requests", 1000, "of the canaries, before a pass, at least `N`")
-	f.DurationVar(&r.Dwell, "dwell", time.Minute, "before a pass at least this `TIME`")
-	f.Float64Var(&r.FailAt, "fail-at", 200, "the `E-VALUE` of a fail; its false alarms are at most one in so many")
-	f.DurationVar(&r.Tick, "tick", 5*time.Second, "count by this `TIME`")
+	f.Var((*share)(&r.HarmRate), "harm-rate", "and in at least this `SHARE` of all requests")
+	f.Int64Var(&r.MinRequests, "min-requests", 1000, "`N` requests of the canaries, before a pass")
+	f.DurationVar(&r.Dwell, "dwell", time.Minute, "this `TIME` of closed ticks, before a pass")
+	f.Float64Var(&r.FailAt, "fail-at", 200, "evidence `N` of a fail; false alarms: at most one deploy in N")
+	f.DurationVar(&r.Tick, "tick", 5*time.Second, "`TIME` that is counted as one")
 	return r
 }
 
@@ -51,7 +66,7 @@ func newExplainCommand(a *app) *cobra.Command {
 	var svg string
 	cmd := &cobra.Command{
 		Use:   "explain [DEPLOY]",
-		Short: "show the gates' evidence in a deploy over time, and why they ruled as they did",
+		Short: "draw a deploy's evidence over time, and why its gates ruled so",
 		Long: `Draws what the gates of a deploy saw, from its journal: evidence of harm and against it, the counts of both arms, phases and
 batches, and the ruling that changed each verdict, with its reason. DEPLOY is its name or the beginning of it; the last one by
 default. --svg writes the same as a picture that a browser shows. With --json: the rulings, one a line.`,
@@ -133,35 +148,33 @@ func deployNamed(dir, name string) (journal.Deploy, error) {
 }
 
 func newSimulateCommand(a *app) *cobra.Command {
-	s := sim.Scenario{Seed: 1}
+	s := sim.Scenario{Seed: 1, Share: 0.1, Base: 1e-4}
 	var table bool
 	cmd := &cobra.Command{
 		Use:   "simulate",
-		Short: "try the gate and four other tools' rules on made-up traffic, as often as you like",
+		Short: "try the gate and four other tools' rules on made-up traffic",
 		Long: `Simulates deploys on made-up traffic and says how often each rule fails, passes or holds, and when. The rules beside this gate's
 are scap's (10 errors in 20 s), a tenfold rise over before, an error rate over 1 % in three checks, and Kayenta's Mann-Whitney.
-The same seed gives the same traffic. --table tries four sizes of fleets with six kinds of releases in place of one.`,
+SHARE is 0.05, 5% or 1e-4. ` + "`scap help gate`" + ` explains the words.`,
 		Example: `  scap gate simulate --rate 2000 --share 10% --base 1e-4 --ratio 5
   scap gate simulate --table --runs 2000`,
 		Args: argCount(0, 0),
-		RunE: nil,
 	}
 	f := cmd.Flags()
-	f.Float64Var(&s.Rate, "rate", 2000, "requests a second of the whole fleet, `N`")
-	f.Var((*share)(&s.Share), "share", "of them that the canaries get, a `SHARE`")
-	f.Var((*share)(&s.Base), "base", "the old release's error rate, a `SHARE`")
-	f.Float64Var(&s.Ratio, "ratio", 1, "the new release fails this many `TIMES` as often")
-	f.Float64Var(&s.Clustering, "clustering", 1, "variance over mean of a host's errors in a tick, `N`; 1: they come alone")
-	f.Float64Var(&s.Shock, "shock", 0.3, "`SIGMA` of what shakes both arms alike")
-	f.DurationVar(&s.Lag, "lag", 0, "`TIME` from a request to its count")
-	f.IntVar(&s.Canaries, "canaries", 5, "`N` hosts")
-	f.IntVar(&s.Controls, "controls", 20, "`N` hosts")
-	f.DurationVar(&s.MaxWait, "max-wait", 10*time.Minute, "without a verdict by this `TIME` it is inconclusive")
-	f.Float64Var(&s.Phi, "phi", 0, "give the rule this overdispersion, `N`; 0: it estimates it from a history")
-	f.IntVar(&s.Runs, "runs", 2000, "`N` deploys")
-	f.Uint64Var(&s.Seed, "seed", 1, "`N`")
-	f.BoolVar(&table, "table", false, "the table of fleets and releases")
-	s.Share, s.Base = 0.1, 1e-4
+	f.Float64Var(&s.Rate, "rate", 2000, "`N` requests a second, of the whole fleet")
+	f.Var((*share)(&s.Share), "share", "`SHARE` of them that the canaries get")
+	f.Var((*share)(&s.Base), "base", "`SHARE` of requests that fail on the old release")
+	f.Float64Var(&s.Ratio, "ratio", 1, "the new release fails `N` times as often")
+	f.Float64Var(&s.Clustering, "clustering", 1, "variance over mean of a host's errors in a tick, `N`; 1: each comes alone")
+	f.Float64Var(&s.Shock, "shock", 0.3, "what shakes canary and control alike: the logarithm of the error rate has this standard deviation `N`")
+	f.DurationVar(&s.Lag, "lag", 0, "`TIME` from a request until it is counted")
+	f.IntVar(&s.Canaries, "canaries", 5, "`N` canary hosts")
+	f.IntVar(&s.Controls, "controls", 20, "`N` control hosts")
+	f.DurationVar(&s.MaxWait, "max-wait", 10*time.Minute, "give up after this `TIME` without a verdict")
+	f.Float64Var(&s.Phi, "phi", 0, "tell the rule that clustering is `N`; 0: it estimates it from a history")
+	f.IntVar(&s.Runs, "runs", 2000, "`N` deploys, of each")
+	f.Uint64Var(&s.Seed, "seed", 1, "`N`: the same one gives the same numbers")
+	f.BoolVar(&table, "table", false, "in place of one: four sizes of fleets with six kinds of releases")
 	rule := ruleFlags(f)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := rule.Check(); err != nil {
@@ -184,31 +197,34 @@ type simulated sim.Result
 func (r simulated) String() string {
 	var b strings.Builder
 	s := r.Scenario
-	fmt.Fprintf(&b, "%g requests/s, %g %% on the canaries, %g failing, the new release %g times as often; %d deploys, seed %d\n",
-		s.Rate, 100*s.Share, s.Base, s.Ratio, s.Runs, s.Seed)
+	fmt.Fprintf(&b, "%g requests/s, %g %% of them on the canaries; %g %% fail on the old release,\non the new one %g times as many; %d deploys, seed %d\n\n",
+		s.Rate, 100*s.Share, 100*s.Base, s.Ratio, s.Runs, s.Seed)
 	t := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "RULE\tFAIL\tPASS\tSUSPECT\tNEITHER\tFAIL AFTER, S\tPASS AFTER, S\tWRONG")
+	fmt.Fprintln(t, "RULE\tFAIL\tPASS\tSUSPECT\tHOLD\tFAIL AT\tPASS AT\tWRONG")
 	for _, o := range r.Outcomes {
-		fmt.Fprintf(t, "%s\t%.2f %%\t%.2f %%\t%.2f %%\t%.2f %%\t%s\t%s\t%s\n", o.Rule, 100*o.Fail, 100*o.Pass, 100*o.Suspect, 100*o.Inconclusive,
-			o.FailAfter, o.PassAfter, wrong(o))
+		fmt.Fprintf(t, "%s\t%.1f %%\t%.1f %%\t%.1f %%\t%.1f %%\t%s\t%s\t%.2f %%\n", o.Rule, 100*o.Fail, 100*o.Pass, 100*o.Suspect, 100*o.Inconclusive,
+			o.FailAfter, o.PassAfter, 100*max(o.FalseAlarm, o.Miss))
 	}
 	_ = t.Flush() // a Builder does not fail
-	b.WriteString("AFTER: the median and what 95 % stayed within. WRONG: false alarms, or passes of a release that does harm.\n")
+	b.WriteString("\nAT: seconds after the switch, the median and what 95 % stayed within.\nHOLD: no verdict in time. WRONG: " + wrongly(r.Outcomes) + ".\n")
 	return b.String()
+}
+
+// wrongly says what WRONG counts: a release does harm or it does not.
+func wrongly(all []sim.Outcome) string {
+	for _, o := range all {
+		switch {
+		case o.FalseAlarm > 0:
+			return "fails of a release that does no harm"
+		case o.Miss > 0:
+			return "passes of a release that does harm"
+		}
+	}
+	return "fails of a release that does no harm, or passes of one that does"
 }
 
 // MarshalJSON is that of the result.
 func (r simulated) MarshalJSON() ([]byte, error) { return json.Marshal(sim.Result(r)) }
-
-func wrong(o sim.Outcome) string {
-	switch {
-	case o.FalseAlarm > 0:
-		return fmt.Sprintf("%.2f %% false alarms", 100*o.FalseAlarm)
-	case o.Miss > 0:
-		return fmt.Sprintf("%.2f %% missed", 100*o.Miss)
-	}
-	return "-"
-}
 
 // show prints a result for people, or as JSON.
 func (a *app) show(v fmt.Stringer, err error) error {
@@ -226,7 +242,7 @@ func newBacktestCommand(a *app) *cobra.Command {
 	o := sim.BacktestOptions{}
 	cmd := &cobra.Command{
 		Use:   "backtest [LOG]",
-		Short: "try settings of the gate on past days of this fleet: false alarms, time to pass",
+		Short: "try settings on this fleet's past: false alarms, time to pass",
 		Long: `Replays recorded counts of hosts that all ran good releases (` + "`scap gate record`" + ` writes such a LOG; - or nothing is stdin): in
 each window some hosts play canary, so that each fail is a false alarm; then tenfold harm is put on them, to see whether it is
 caught. For each setting it says how often that happened, with 95 % bounds, and how long a pass took at this fleet's traffic.`,
@@ -236,9 +252,9 @@ caught. For each setting it says how often that happened, with 95 % bounds, and 
 	f.IntVar(&o.Canaries, "canaries", 5, "`N` hosts play canary")
 	f.IntVar(&o.Controls, "controls", 40, "`N` hosts play control, at most")
 	f.IntVar(&o.Splits, "splits", 10, "`N` trials in each window, with other canaries")
-	f.DurationVar(&o.MaxWait, "max-wait", 10*time.Minute, "a window's `TIME`")
-	f.Float64Var(&o.Ratio, "ratio", 10, "harm put on the canaries, `TIMES` the old rate; 1: none")
-	f.Uint64Var(&o.Seed, "seed", 1, "`N`")
+	f.DurationVar(&o.MaxWait, "max-wait", 10*time.Minute, "`TIME` of a window")
+	f.Float64Var(&o.Ratio, "ratio", 10, "harm put on the canaries: `N` times the old rate; 1: none")
+	f.Uint64Var(&o.Seed, "seed", 1, "`N`: the same one gives the same numbers")
 	rule := ruleFlags(f)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := rule.Check(); err != nil {

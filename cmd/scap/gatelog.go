@@ -25,7 +25,7 @@ func newRecordCommand(a *app) *cobra.Command {
 	source, span, tick := config.HostLogs, 45*time.Minute, 5*time.Second
 	cmd := &cobra.Command{
 		Use:   "record",
-		Short: "write what a source counted, host by host: a LOG for replay and backtest",
+		Short: "write a source's counts by host: a LOG for replay and backtest",
 		Long: `Reads a source as the gates do and writes one line for each host and tick: time,host,requests,failing. The logs of the hosts
 themselves reach back 45 minutes; a Prometheus as far as it keeps samples. A host that the source knows nothing of is named on
 stderr and left out.`,
@@ -35,9 +35,9 @@ stderr and left out.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.record(cmd.Context(), source, span, tick) },
 	}
 	f := cmd.Flags()
-	f.StringVar(&source, "source", source, "the `NAME` of a source, or logs")
-	f.DurationVar(&span, "for", span, "the last `TIME`")
-	f.DurationVar(&tick, "tick", tick, "count by this `TIME`")
+	f.StringVar(&source, "source", source, "`NAME` of a source, or logs")
+	f.DurationVar(&span, "for", span, "so long back: `TIME`")
+	f.DurationVar(&tick, "tick", tick, "`TIME` that is counted as one")
 	return cmd
 }
 
@@ -121,7 +121,7 @@ func newReplayLogCommand(a *app) *cobra.Command {
 	var o replayed
 	cmd := &cobra.Command{
 		Use:   "replay [LOG]",
-		Short: "judge a record as if a deploy had been made: what would the gate have said, and when",
+		Short: "judge a LOG as if a deploy had been made",
 		Long: `Reads a LOG of counts (` + "`scap gate record`" + ` writes one; - or nothing is stdin) and judges it tick by tick as a deploy that was proven
 on the hosts of --canary at --at. All other hosts are the control. What was before is the history by which clustering is
 measured. It prints each change of the ruling and the last one; with --json every ruling.`,
@@ -137,8 +137,8 @@ measured. It prints each change of the ruling and the last one; with --json ever
 		},
 	}
 	f := cmd.Flags()
-	f.StringSliceVar(&o.canaries, "canary", nil, "`HOST`s that got the release, with commas")
-	f.StringVar(&o.at, "at", "", "`TIME` at which it was proven: RFC 3339, seconds since 1970, or 15:04:05 UTC of the record's first day")
+	f.StringSliceVar(&o.canaries, "canary", nil, "`HOST`s that got the release, separated by commas; required")
+	f.StringVar(&o.at, "at", "", "`TIME` at which it was proven there: 2006-01-02T15:04:05Z, seconds since 1970, or 15:04:05 UTC of the record's first day; required")
 	o.rule = ruleFlags(f)
 	return cmd
 }

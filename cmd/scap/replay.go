@@ -19,11 +19,11 @@ func newReplayCommand(a *app) *cobra.Command {
 	}
 	cmd := &cobra.Command{
 		Use:   "replay FILE",
-		Short: "replay an incident on an embedded fleet, in virtual time, beside what the report says",
+		Short: "replay an incident on an embedded fleet, beside its report",
 		Long: `Plays a scenario file (fixtures/incidents in the source) with the real pipeline and the real gate against an embedded fleet on a
 virtual clock, and prints what happened beside the timeline of the report. It needs no configuration, no root and no network.
 
---method plays it in another way: as it was done then, or against a gate that is broken on purpose. It ends with 0 when all that the
+--method plays it in another way: as it was done then, or against a gate that is broken on purpose. Exit code 0: all that the
 file expects of that method has come true.`,
 		Example: `  scap replay fixtures/incidents/2023-01-17.yaml
   scap replay fixtures/incidents/2023-01-17.yaml --method old`,

@@ -22,7 +22,7 @@ func newResumeCommand(a *app) *cobra.Command {
 	var fromTargets bool
 	cmd := &cobra.Command{
 		Use:   "resume",
-		Short: "bring the fleet to one release after a deploy that died or was left",
+		Short: "bring the fleet to one release after a deploy died or was left",
 		Long: `Takes up the last deploy that did not end: every target goes back to the release that it came from, proven, unless every
 phase had already passed its gate; then the deploy is ended forwards. What a target serves is asked of the target; the
 journal only says what the deploy was for. It may be repeated, and killed, as often as needed.

@@ -64,6 +64,7 @@ reads the error rate only after the new runtime is proven, and goes back to one 
 		newSyncCommand(a), newPlanCommand(a), newRollbackCommand(a), newResumeCommand(a), newRepairCommand(a), newWatchCommand(a), newGateCommand(a), newReplayCommand(a),
 		newStatusCommand(a), newAdoptCommand(a), newConfigCommand(a), newDemoCommand(a), newVersionCommand(a),
 	)
+	fitHelp(root)
 	return root
 }
 

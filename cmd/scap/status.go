@@ -22,7 +22,7 @@ import (
 func newStatusCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "status",
-		Short: "ask every host what is on its disk, what really runs and whether it is in the pool",
+		Short: "ask every host: what is on disk, what runs, is it in the pool",
 		Long: `Asks every host afresh. A host is in line when disk, running and desired release are one, it is in the pool (unless
 somebody else than a deploy took it out), and no problem is found. With --json: one line a host.
 

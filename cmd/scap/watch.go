@@ -23,7 +23,7 @@ import (
 func newWatchCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "watch [DEPLOY]",
-		Short: "go on judging the last deploy after its end; roll it back when its gate fails",
+		Short: "go on judging the last deploy after its end; roll back on a fail",
 		Long: `A deploy that ended well is watched for deploy.watch, in the background: ` + "`scap sync`" + ` starts this verb by itself, unless
 --no-watch. It takes no lock. When the gate fails the release it says so (deploy.announce) and rolls back, as a deploy of
 its own; when another deploy has begun it ends. A watch that died is taken up again by this verb, with what it had seen.
