@@ -299,6 +299,11 @@ func (g *Gate) rule(f *figures, hosts []string, control int, old map[string]Outc
 		return canary.Ruling{Cause: c, Reason: fmt.Sprintf(format, args...)}
 	}
 	switch {
+	case len(hosts) >= suspectHosts && alone(ours) != "" && len(unknown) == 0:
+		return canary.Ruling{
+			Verdict: canary.Suspect, Suspects: []string{alone(ours)},
+			Reason: fmt.Sprintf("%s; as expected on the other %d canaries: that host, not the release", list(ours), len(hosts)-1),
+		}
 	case len(ours) > 0 && control == 0:
 		return canary.Ruling{Verdict: canary.Fail, Reason: list(ours) + "; no host with the old release is left to compare with"}
 	case len(ours) > 0:
@@ -320,6 +325,20 @@ func (g *Gate) rule(f *figures, hosts []string, control int, old map[string]Outc
 		why += " and through " + g.Front
 	}
 	return canary.Ruling{Verdict: canary.Pass, Reason: why}
+}
+
+// suspectHosts are needed, so that what one of them does alone speaks against it and not against the release.
+const suspectHosts = 3
+
+// alone is the one host that all findings are of, and "" when there are several.
+func alone(fs []finding) (host string) {
+	for i, f := range fs {
+		if i > 0 && f.Where != host {
+			return ""
+		}
+		host = f.Where
+	}
+	return host
 }
 
 // stillRed reports whether all that fails through the balancer did so before the deploy, and the deployer knows.

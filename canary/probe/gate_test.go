@@ -117,6 +117,40 @@ func TestGateDespiteRed(t *testing.T) {
 	}
 }
 
+// One of three canaries that fails what the others pass is at fault, not the release; two of them are not.
+func TestGateSuspects(t *testing.T) {
+	s, err := parse("probes: [{name: a, path: /}, {name: b, path: /}]")
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, bad := []Outcome{OK, OK}, []Outcome{OK, Failed}
+	for name, tt := range map[string]struct {
+		canaries []([]Outcome)
+		control  bool
+		want     canary.Verdict
+	}{
+		"one of three":             {[][]Outcome{good, bad, good}, true, canary.Suspect},
+		"one of three, at the end": {[][]Outcome{good, bad, good}, false, canary.Suspect},
+		"two of three":             {[][]Outcome{good, bad, bad}, true, canary.Fail},
+		"one of two":               {[][]Outcome{good, bad}, true, canary.Fail},
+	} {
+		asked := places{"mw9": good}
+		var w canary.Window
+		for i, o := range tt.canaries {
+			host := fmt.Sprintf("mw%d", i)
+			asked[host] = o
+			w.Canary = append(w.Canary, canary.Host{Name: host})
+		}
+		if tt.control {
+			w.Control = []canary.Host{{Name: "mw9"}}
+		}
+		r, err := (&Gate{Set: s, Asker: asked, Local: "http://127.0.0.1"}).Judge(t.Context(), w, nil)
+		if err != nil || r.Verdict != tt.want || tt.want == canary.Suspect && (len(r.Suspects) != 1 || r.Suspects[0] != "mw1") {
+			t.Errorf("%s: %+v, %v", name, r, err)
+		}
+	}
+}
+
 func TestGateNothingToAsk(t *testing.T) {
 	if r, err := (&Gate{}).Judge(t.Context(), canary.Window{Canary: []canary.Host{{Name: "mw1"}}}, nil); err == nil || r.Verdict == canary.Pass {
 		t.Errorf("%s, %v", r.Verdict, err)

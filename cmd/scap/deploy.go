@@ -7,6 +7,13 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
+
 	"scap/canary"
 	"scap/canary/probe"
 	"scap/cmd/internal/config"
@@ -16,12 +23,6 @@ import (
 	"scap/sync/release"
 	"scap/sync/store"
 	"scap/targets/lease"
-	"slices"
-	"strconv"
-	"time"
-
-	"golang.org/x/sys/unix"
-	"golang.org/x/term"
 )
 
 // deploy is one run of a verb that changes the fleet: it holds the lock, the deploy host's store, the connections, the
@@ -34,6 +35,7 @@ type deploy struct {
 	fleet   *fleet
 	to      way
 	probes  map[string]*probe.Set // by host: those of its phase
+	release release.ID            // that is deployed
 	journal *journal.Writer
 	view    ui.View
 	before  []journal.Record // done before the Runner begins
@@ -136,7 +138,7 @@ func (d *deploy) connect(to way, emergency bool) (err error) {
 	if d.probes, err = readProbes(d.conf); err != nil {
 		return err
 	}
-	d.fleet, err = openFleet(d.conf, d.store, fleetOptions{emergency: emergency, checks: d.check})
+	d.fleet, err = openFleet(d.conf, d.store, fleetOptions{emergency: emergency, checks: d.check, fit: d.fit})
 	if err != nil || to == back {
 		return err
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
+
 	"scap/canary"
 	"scap/canary/probe"
 	"scap/cmd/internal/config"
@@ -15,7 +17,6 @@ import (
 	"scap/targets"
 	"scap/targets/pool"
 	"scap/targets/remote"
-	"strings"
 )
 
 // fleet is every host of the configuration, each behind its balancers. Nothing is connected before the first question.
@@ -34,6 +35,7 @@ type fleet struct {
 type fleetOptions struct {
 	emergency bool
 	checks    func(ctx context.Context, host string) error // before a host is repooled; nil: none
+	fit       func(ctx context.Context, host string) error // and when it did not pass them and was taken back; nil: none
 }
 
 // openFleet builds the targets; src is where releases are sent from.
@@ -91,7 +93,7 @@ func (f *fleet) add(h config.Host, d *dialler, src push.Source, balancers map[st
 	opt := pool.Options{
 		Reload: g.Strategy == config.Reload, Emergency: o.emergency,
 		Window: g.Limits.QuietWindow, QuietLimit: g.Limits.QuietTimeout, HealthLimit: g.Limits.Healthy,
-		SwitchLimit: host.SwitchWait, Checks: o.checks,
+		SwitchLimit: host.SwitchWait, Checks: o.checks, Fit: o.fit,
 	}
 	f.targets[h.Name] = pool.New(host, behind, opt)
 	return nil

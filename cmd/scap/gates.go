@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
+
 	"scap/canary"
 	"scap/canary/probe"
 	"scap/cmd/internal/config"
 	"scap/cmd/internal/ui"
 	"scap/targets"
-	"slices"
 )
 
 // gate builds what judges a phase: the probes, and each source of what users saw. later are the phases whose hosts still
@@ -127,8 +128,32 @@ func readProbes(c *config.Config) (map[string]*probe.Set, error) {
 	return sets, nil
 }
 
-// check is what a host must pass after its switch and before it is repooled.
+// check is what a host must pass after its switch and before it is repooled. A rollback obeys no probe: whoever obeyed it
+// would return the host to the release that it is to get away from. Neither does the way back of a deploy that failed, as
+// long as no other host passes: then it is not this host that is sick.
 func (d *deploy) check(ctx context.Context, host string) error {
+	err := d.probed(ctx, host)
+	switch {
+	case err == nil:
+	case d.to == back:
+		d.announce(fmt.Sprintf("%s: %s; it stays on the release that it was taken back to", host, ui.Clean(err.Error())))
+		return nil
+	case !d.onIts(ctx, host):
+		return d.sick(ctx, host, err)
+	}
+	return err
+}
+
+// fit is what a host must pass that did not pass check and was taken back: it may not serve well with any release.
+func (d *deploy) fit(ctx context.Context, host string) error {
+	if err := d.probed(ctx, host); err != nil {
+		return d.sick(ctx, host, err)
+	}
+	return nil
+}
+
+// probed lets a host ask its own web server what the gate of its phase asks.
+func (d *deploy) probed(ctx context.Context, host string) error {
 	set := d.probes[host]
 	if set == nil {
 		return nil
@@ -141,11 +166,36 @@ func (d *deploy) check(ctx context.Context, host string) error {
 		d.announce(fmt.Sprintf("%s: %s; so it did before the deploy (--despite-red)", host, ui.Clean(err.Error())))
 		return nil
 	}
-	if err != nil && d.to == back {
-		d.announce(fmt.Sprintf("%s: %s; it stays on the release that it was taken back to", host, ui.Clean(err.Error())))
-		return nil
-	}
 	return err
+}
+
+// onIts reports whether a host's disk holds the release that is deployed. One that does not say is taken to.
+func (d *deploy) onIts(ctx context.Context, host string) bool {
+	s, err := d.fleet.hosts[host].State(ctx)
+	return err != nil || s.Disk == d.release
+}
+
+// others are asked before a host is called sick, at most.
+const others = 3
+
+// sick returns why, when another host in the pool passes what this one does not; else it is nothing of this host's.
+func (d *deploy) sick(ctx context.Context, host string, why error) error {
+	asked := 0
+	for _, t := range d.fleet.all() {
+		if t.Name() == host || d.probes[t.Name()] == nil {
+			continue
+		}
+		if s, err := t.State(ctx); err != nil || s.Pooled == targets.PoolOut || s.Intent.Out {
+			continue
+		}
+		if d.probed(ctx, t.Name()) == nil {
+			return fmt.Errorf("%w; %s passes", why, t.Name())
+		}
+		if asked++; asked == others {
+			break
+		}
+	}
+	return nil
 }
 
 // well says whether a host in the pool serves well: a health check sees that it answers, the probes that it answers

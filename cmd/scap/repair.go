@@ -56,6 +56,7 @@ func (a *app) runRepair(ctx context.Context, names []string) error {
 	if err != nil {
 		return fmt.Errorf("the fleet serves %s, which this deploy host does not have (run it where that was deployed, or `scap sync` here): %w", id.Short(), err)
 	}
+	d.release = r.ID
 	return d.repairAll(ctx, seen, broken, r, token+1)
 }
 

@@ -29,7 +29,7 @@ type syncOptions struct {
 func (o *syncOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.Var((*reason)(&o.emergency), "emergency", "do not drain, do not wait for requests in flight, at full width; the `REASON` is journaled")
-	f.BoolVar(&o.dryRun, "dry-run", false, "only say what would be done, as `scap plan` does")
+	f.BoolVar(&o.dryRun, "dry-run", false, "only say what would be done, as scap plan does")
 	f.Var((*reason)(&o.despite), "despite-red", "deploy although probes or signals are red already, because this change is the cure; the `REASON` is journaled. Gates still judge the rest, and restarts stay safe")
 	f.BoolVar(&o.noWatch, "no-watch", false, "do not go on looking after the end (deploy.watch)")
 	f.Var((*reason)(&o.noGate), "no-gate", "ask no gate; the `REASON` is journaled and shown")
@@ -144,6 +144,7 @@ func (d *deploy) snapshot(ctx context.Context, message string) (release.Release,
 
 // roll brings r to every target under a journal of its own.
 func (d *deploy) roll(ctx context.Context, r release.Release, o planOptions) error {
+	d.release = r.ID
 	if err := d.connect(way(o.back), o.emergency != ""); err != nil {
 		return err
 	}
