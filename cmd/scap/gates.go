@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"scap/canary"
 	"scap/canary/probe"
 	"scap/cmd/internal/config"
 	"scap/cmd/internal/ui"
+	"scap/phases"
 	"scap/targets"
 )
 
@@ -41,7 +43,7 @@ func (f *fleet) gate(ph config.Phase, later []config.Phase, despiteRed string) (
 		gates = append(gates, among{g, f.judgedBy(name)})
 		f.judges = append(f.judges, judge{ph.Name, g})
 	}
-	return ready{canary.All(gates...)}, nil
+	return ready{canary.All(gates...), f.shipped(ph.Gate)}, nil
 }
 
 // watchGate is what goes on looking after the end: every source that judged a phase, by the rule of the last one. It is nil
@@ -70,11 +72,40 @@ func (f *fleet) watchGate() (canary.Gate, error) {
 }
 
 // ready is a gate that says what else can be done when it is not.
-type ready struct{ canary.Gate }
+type ready struct {
+	canary.Gate
+	shipped bool
+}
+
+// What is shipped to a central store is known as far as the hosts' heartbeats have arrived there, and these begin with the
+// first question.
+const (
+	shipTries = 3
+	shipWait  = 10 * time.Second
+)
+
+// shipped reports whether a gate reads what hosts ship to a central store.
+func (f *fleet) shipped(g *config.Gate) bool {
+	return slices.ContainsFunc(g.Sources, func(name string) bool {
+		s := f.conf.Source(name)
+		return s != nil && s.Kind == config.OpenSearch
+	})
+}
+
+func (r ready) ask(ctx context.Context) error {
+	err := r.Gate.Ready(ctx)
+	for try := 1; err != nil && r.shipped && try < shipTries && !errors.Is(err, canary.ErrRed); try++ {
+		if (phases.System{}).Wait(ctx, shipWait) != nil {
+			return err
+		}
+		err = r.Gate.Ready(ctx)
+	}
+	return err
+}
 
 // Ready names the way for a change that is itself the cure of what the gate sees.
 func (r ready) Ready(ctx context.Context) error {
-	switch err := r.Gate.Ready(ctx); {
+	switch err := r.ask(ctx); {
 	case errors.Is(err, canary.ErrRed):
 		return fmt.Errorf("%w (if this change is the cure: --despite-red REASON)", err)
 	case err != nil:
