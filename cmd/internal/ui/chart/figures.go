@@ -1,7 +1,5 @@
 package chart
 
-import "math"
-
 // numbers are the figures of a gate as canary writes them, those that are drawn. A gate without statistics, such as one of
 // probes, has none of them.
 type numbers struct {
@@ -53,10 +51,7 @@ func (n numbers) figures() (f figures, ok bool) {
 	c, l := n.Canary.arm(), n.Lone.arm()
 	f = figures{
 		harm: *n.E, failAt: n.Limits.FailAt, passAt: n.Limits.PassAt, phi: n.Phi,
-		canary: arm{addUp(c.n, l.n), addUp(c.x, l.x)}, control: n.Control.arm(), safe: -math.MaxFloat64,
-	}
-	if e := max(n.PassBy, n.PassBy0); e > 0 {
-		f.safe = math.Log(e)
+		canary: arm{addUp(c.n, l.n), addUp(c.x, l.x)}, control: n.Control.arm(), safe: max(n.PassBy, n.PassBy0, 0),
 	}
 	for _, s := range n.Signals[:min(len(n.Signals), maxSignals)] {
 		f.drop = max(f.drop, s.E)

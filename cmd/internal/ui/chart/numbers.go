@@ -18,16 +18,16 @@ type look struct {
 
 // figures are what is drawn of a gate's numbers.
 type figures struct {
-	harm, failAt float64 // e-value of harm, and where it fails
-	safe, passAt float64 // logarithm of the evidence of no harm, and where it passes
+	harm, failAt float64 // evidence of harm, an e-value, and where it fails
+	safe, passAt float64 // evidence of no harm, and where it passes
 	canary       arm
 	control      arm
 	phi          float64
-	drop         float64 // the largest e-value of a signal's drop; 0: no signal
+	drop         float64 // the largest evidence of a signal's drop; 0: no signal
 	signals      []signal
 }
 
-// signal is what users succeed in: the e-value of a drop, and its successes a minute now and usually.
+// signal is what users succeed in: the evidence of a drop, and its successes a minute now and usually.
 type signal struct {
 	name             string
 	e, minute, usual float64

@@ -27,10 +27,10 @@ type point struct {
 	at      time.Time
 	state   state
 	seen    bool    // there are figures
-	harm    float64 // log10 of the e-value of harm
-	drop    float64 // log10 of the e-value of a signal's drop
+	harm    float64 // log10 of the evidence of harm
+	drop    float64 // log10 of the evidence of a signal's drop
 	watched bool    // there is a signal
-	safe    float64 // natural logarithm of the evidence of no harm
+	safe    float64 // log10 of the evidence of no harm
 	canary  arm     // since the look before
 	control arm
 }
@@ -67,7 +67,7 @@ func (s state) rank() int {
 // Ends of the axes: beyond them a curve runs along the edge.
 const (
 	lowHarm, highHarm = -3.0, 12.0
-	lowSafe, highSafe = -8.0, 12.0
+	lowSafe, highSafe = -3.0, 6.0
 )
 
 // add takes up a look.
@@ -75,7 +75,7 @@ func (p *panel) add(r journal.Record, l look) {
 	pt := point{at: r.At, state: state{l.verdict, l.cause}, seen: l.seen}
 	if l.seen {
 		f := l.figures
-		pt.harm, pt.safe = power10(f.harm), clamp(f.safe, lowSafe, highSafe)
+		pt.harm, pt.safe = power10(f.harm), min(power10(f.safe), highSafe)
 		pt.drop, pt.watched = power10(f.drop), f.drop > 0
 		pt.canary, pt.control = f.canary.since(p.last.canary), f.control.since(p.last.control)
 		for i, a := range []arm{pt.canary, pt.control} {
@@ -97,7 +97,7 @@ func (p *panel) add(r journal.Record, l look) {
 	p.points = append(p.points, pt)
 }
 
-// power10 is the logarithm of an e-value within the axis.
+// power10 is the logarithm of evidence within the axis.
 func power10(e float64) float64 {
 	if e <= 0 {
 		return lowHarm
@@ -146,12 +146,14 @@ func (p *panel) safes() (low, high float64) {
 	return low, high
 }
 
-// failLine is where the e-value of harm fails a release, as log10; passLine where no harm is proven, as ln.
+// failLine is where evidence of harm fails a release, passLine where evidence of no harm passes it, as log10.
 func (p *panel) failLine() float64 {
 	return clamp(math.Log10(orNumber(p.failAt, 200)), lowHarm, highHarm)
 }
 
-func (p *panel) passLine() float64 { return clamp(math.Log(orNumber(p.passAt, 40)), lowSafe, highSafe) }
+func (p *panel) passLine() float64 {
+	return clamp(math.Log10(orNumber(p.passAt, 40)), lowSafe, highSafe)
+}
 
 func orNumber(v, otherwise float64) float64 {
 	if v > 0 {

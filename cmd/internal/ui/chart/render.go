@@ -122,7 +122,8 @@ func (d *sheet) summary(p *panel) {
 
 func (p *panel) summary() []string {
 	arms := fmt.Sprintf("in all: canary %s, control %s", p.total[0].words(), p.total[1].words())
-	e := fmt.Sprintf("last: e-value of harm %s of %s, evidence of no harm %.2f of %.2f", number(p.last.harm), number(orNumber(p.failAt, 200)), max(p.last.safe, -999), p.passLine())
+	e := fmt.Sprintf("last: evidence of harm %s of %s, of no harm %s of %s", number(p.last.harm), number(orNumber(p.failAt, 200)),
+		number(p.last.safe), number(orNumber(p.passAt, 40)))
 	if p.phi > 0 {
 		e += fmt.Sprintf(", clustering %.2g", p.phi)
 	}
@@ -132,7 +133,7 @@ func (p *panel) summary() []string {
 		if s.usual > 0 {
 			text += fmt.Sprintf(", usually %s", number(s.usual))
 		}
-		list = append(list, fmt.Sprintf("%s; e-value of a drop %s of %s", text, number(s.e), number(orNumber(p.failAt, 200))))
+		list = append(list, fmt.Sprintf("%s; evidence of a drop %s of %s", text, number(s.e), number(orNumber(p.failAt, 200))))
 	}
 	return list
 }
@@ -189,7 +190,7 @@ func (d *sheet) plot(c *canvas, labels map[int]string, limit int) {
 }
 
 func (d *sheet) harm(p *panel, cols []column) {
-	title := fmt.Sprintf("e-value of harm: fails at %s (logarithmic)", number(orNumber(p.failAt, 200)))
+	title := fmt.Sprintf("evidence of harm: fails at %s (logarithmic)", number(orNumber(p.failAt, 200)))
 	if p.sawSignal && (d.Colour || d.ASCII) {
 		title += map[bool]string{true: "; o a signal's drop", false: "; violet: a signal's drop"}[d.ASCII]
 	}
@@ -220,7 +221,7 @@ func (d *sheet) harm(p *panel, cols []column) {
 }
 
 func (d *sheet) safe(p *panel, cols []column) {
-	d.wrap(plain, fmt.Sprintf("evidence of no harm: passes at ln %s = %.2f", number(orNumber(p.passAt, 40)), p.passLine()), 2)
+	d.wrap(plain, fmt.Sprintf("evidence of no harm: passes at %s (logarithmic)", number(orNumber(p.passAt, 40))), 2)
 	low, high := p.safes()
 	share := func(v float64) float64 { return (v - low) / (high - low) }
 	c := newCanvas(d.w, safeRows, d.ASCII)
@@ -232,11 +233,11 @@ func (d *sheet) safe(p *panel, cols []column) {
 			}
 			return blue
 		})
-	labels := map[int]string{0: fmt.Sprintf("%g", high), safeRows - 1: fmt.Sprintf("%g", low)}
-	if zero := d.rowOf(c, share(0)); labels[zero] == "" {
-		labels[zero] = "0"
+	labels := map[int]string{0: power(high), safeRows - 1: power(low)}
+	if one := d.rowOf(c, share(0)); labels[one] == "" {
+		labels[one] = "1"
 	}
-	labels[limit] = fmt.Sprintf("PASS %.2f", p.passLine())
+	labels[limit] = "PASS " + number(orNumber(p.passAt, 40))
 	d.plot(c, labels, limit)
 }
 

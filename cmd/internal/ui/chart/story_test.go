@@ -80,8 +80,8 @@ func (k *tale) looks(kind journal.Kind, phase string, n int, perSecond, share, c
 		case max(b.ratio, b.rate) >= math.Log(40):
 			verdict, cause = "pass", ""
 		}
-		k.rules(kind, phase, verdict, cause, fmt.Sprintf("canary %s, control %s: e-value %s of 200\nevidence of no harm %.2f of 3.69",
-			b.canary.arm().words(), b.control.arm().words(), number(b.harm), max(b.ratio, b.rate)), k.numbers())
+		k.rules(kind, phase, verdict, cause, fmt.Sprintf("canary %s, control %s: evidence of harm %s of 200\nevidence of no harm %s of 40",
+			b.canary.arm().words(), b.control.arm().words(), number(b.harm), number(math.Exp(max(b.ratio, b.rate)))), k.numbers())
 		if verdict == "fail" {
 			return
 		}

@@ -124,15 +124,15 @@ func (p *picture) panel(g *panel) {
 		cols := g.columns(p.axis, svgCols)
 		low, high := g.harms()
 		p.curve(g, cols, chartOf{
-			title: "e-value of harm (log): fails at " + number(orNumber(g.failAt, 200)), height: 150, low: low, high: high, limit: g.failLine(),
+			title: "evidence of harm (logarithmic): fails at " + number(orNumber(g.failAt, 200)), height: 150, low: low, high: high, limit: g.failLine(),
 			class: "over", zone: "failzone", line: "faillimit", word: "FAIL " + number(orNumber(g.failAt, 200)), label: power,
 			of: func(c column) (float64, float64, float64) { return c.harmLow, c.harmHigh, c.harmLast },
 		})
 		low, high = g.safes()
 		p.curve(g, cols, chartOf{
-			title: fmt.Sprintf("evidence of no harm: passes at ln %s = %.2f", number(orNumber(g.passAt, 40)), g.passLine()), height: 100, low: low, high: high,
-			limit: g.passLine(), class: "proof", zone: "passzone", line: "passlimit", word: fmt.Sprintf("PASS %.2f", g.passLine()),
-			label: func(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) },
+			title: "evidence of no harm (logarithmic): passes at " + number(orNumber(g.passAt, 40)), height: 100, low: low, high: high,
+			limit: g.passLine(), class: "proof", zone: "passzone", line: "passlimit", word: "PASS " + number(orNumber(g.passAt, 40)),
+			label: power,
 			of:    func(c column) (float64, float64, float64) { return c.safeLow, c.safeHigh, c.safeLast },
 		})
 		p.rates(g)
