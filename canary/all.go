@@ -61,7 +61,9 @@ func (a all) Judge(ctx context.Context, w Window, prior Evidence) (Ruling, error
 	}
 	wg.Wait()
 	for i, name := range a.names() {
-		parts[i].Name = name
+		if name != strconv.Itoa(i) {
+			parts[i].Name = name
+		}
 	}
 	r, err := join(parts)
 	if err == nil {
@@ -166,16 +168,24 @@ func join(parts []part) (r Ruling, err error) {
 	}
 	slices.Sort(r.Suspects)
 	r.Suspects = slices.Compact(r.Suspects)
-	// What decided comes first, in its own words; the others say what they ruled.
+	// What decided comes first, in its own words; the others say what they ruled. Who says it is named where several do.
+	deciding := 0
+	for _, p := range parts {
+		if p.Verdict == r.Verdict && p.Reason != "" {
+			deciding++
+		}
+	}
 	reasons := make([]string, 0, len(parts))
 	for _, decisive := range []bool{true, false} {
 		for _, p := range parts {
 			switch {
 			case (p.Verdict == r.Verdict) != decisive || p.Reason == "":
-			case decisive:
+			case decisive && (deciding == 1 || p.Name == ""):
 				reasons = append(reasons, p.Reason)
+			case decisive:
+				reasons = append(reasons, fmt.Sprintf("%s: %s", p.Name, p.Reason))
 			default:
-				reasons = append(reasons, fmt.Sprintf("%s: %s", p.Verdict, p.Reason))
+				reasons = append(reasons, strings.TrimSpace(fmt.Sprintf("%s %s: %s", p.Name, p.Verdict, p.Reason)))
 			}
 		}
 	}
