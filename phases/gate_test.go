@@ -11,6 +11,7 @@ import (
 
 	"scap/canary"
 	"scap/phases/journal"
+	"scap/sync/release"
 )
 
 func TestAGateThatFailsTakesBackOnlyWhatWasDone(t *testing.T) {
@@ -286,6 +287,56 @@ func TestEvidenceIsNotLost(t *testing.T) {
 			if line, _ := json.Marshal(r); len(line) >= journal.MaxLine {
 				t.Errorf("a record of %d bytes", len(line))
 			}
+		}
+	})
+}
+
+// A look that began in time and passed when the time was over is none: it holds.
+func TestAPassAfterTheTimeHolds(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		p := w.plan(2)
+		p.Phases[1].Gate, p.Phases[1].MaxWait = slow{&gate{w: w, say: canary.Pass}}, 40*time.Second
+		start := time.Now()
+		e := ended(t, (&Runner{Journal: w}).Run(t.Context(), p), journal.RolledBack)
+		w.on(t, relA)
+		if !errors.Is(e, ErrHold) || !strings.Contains(e.Error(), "passed too late") || time.Since(start) > 3*time.Minute {
+			t.Errorf("after %v: %v", time.Since(start), e)
+		}
+	})
+}
+
+// What passed is what runs: a runtime that died, or began anew for another release, while the gate looked is no pass.
+func TestWhatPassedMustStillRun(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		p := w.plan(2)
+		w.gate(p, "canary").tell = func(canary.Window, seen) (canary.Ruling, bool) {
+			w.host("canary1").running = release.ID{}
+			return canary.Ruling{}, false
+		}
+		e := ended(t, (&Runner{Journal: w}).Run(t.Context(), p), journal.RolledBack)
+		w.on(t, relA)
+		if !strings.Contains(e.Error(), "canary1 after its activation") || w.host("prod1").calls["activate"] > 0 {
+			t.Errorf("%v; production was told %v", e, w.host("prod1").calls)
+		}
+	})
+}
+
+// A host that failed to switch is on neither side: what it serves is not known.
+func TestAHostThatFailedIsNoControl(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		p := w.plan(2)
+		p.Phases[2].Fanout.MaxFailures = 1
+		w.host("prod1").fail["activate"] = once(errReturns)
+		if err := (&Runner{Journal: w}).Run(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		is := func(h canary.Host) bool { return h.Name == "prod1" }
+		windows := w.gate(p, "prod").windows
+		if first := windows[0]; slices.ContainsFunc(first.Control, is) || slices.ContainsFunc(first.Canary, is) || len(first.Control) == 0 {
+			t.Errorf("%+v", first)
+		}
+		if last := windows[len(windows)-1]; !slices.ContainsFunc(last.Canary, is) { // it got one more chance
+			t.Errorf("%+v", last)
 		}
 	})
 }
