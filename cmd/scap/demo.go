@@ -27,10 +27,10 @@ stores behind a model of php-fpm and a balancer, and users who ask all the time.
 	}
 }
 
-// The demonstration's own figures: short, so that it ends within a minute. A real fleet has longer ones.
+// The demonstration's own figures: short, so that it ends in about a minute. A real fleet has longer ones.
 const (
 	demoHosts       = 12
-	demoRate        = 40 // requests a second of all users
+	demoRate        = 120 // requests a second of all users
 	demoBake        = 2 * time.Second
 	demoMinRequests = 20
 	demoDwell       = 3 * time.Second
@@ -50,8 +50,7 @@ type demo struct {
 // runDemo is scap demo.
 func (a *app) runDemo(ctx context.Context) error {
 	a.say("An embedded fleet of %d hosts under %d requests/s, half of them logged in.", demoHosts, demoRate)
-	a.say("The gates are impatient for the demonstration: %d requests in %s are enough, and %s failing is what it takes for harm.\n",
-		demoMinRequests, demoDwell, demoHarm)
+	a.say("The gates are impatient for the demonstration: %d requests in %s are enough,\nand harm is what fails in %s of requests.\n", demoMinRequests, demoDwell, demoHarm)
 	if err := a.demoInPlace(ctx); err != nil {
 		return err
 	}
@@ -85,8 +84,7 @@ func (a *app) demoInPlace(ctx context.Context) error {
 		return err
 	}
 	defer f.Close()
-	a.say("1. The old way: the pair of 2023-01-17 (extension.json and the class it builds) synced in place,")
-	a.say("   php-fpm reloaded %s later.", demoReloadAfter)
+	a.say("1. The old way: the pair of 2023-01-17 (extension.json and the class it builds)\n   synced in place, php-fpm reloaded %s later.", demoReloadAfter)
 	staged, err := f.Stage(tree.GoodB())
 	if err != nil {
 		return err
@@ -147,8 +145,8 @@ func (d *demo) story(ctx context.Context) error {
 		want    int
 	}{
 		{"2. scap sync: the same pair.", tree.GoodB(), exitOK},
-		{"3. scap sync: a really broken release (new extension.json beside old PHP in one tree).", tree.Broken(), exitRolledBack},
-		{"4. scap sync: a release that passes every probe and fails one page in five that users ask for.", tree.Drifting(), exitRolledBack},
+		{"3. scap sync: a broken release (new extension.json beside old PHP).", tree.Broken(), exitRolledBack},
+		{"4. scap sync: a release that passes every probe and fails one page in five.", tree.Drifting(), exitRolledBack},
 	}
 	for _, s := range steps {
 		d.say("%s", s.title)

@@ -94,6 +94,9 @@ func (a *app) explain(name, svg string) error {
 		return err
 	}
 	if a.json {
+		if svg != "" {
+			return usage(errors.New("--json and --svg are two ways to show a deploy: ask for one"))
+		}
 		enc := json.NewEncoder(a.stdout)
 		for _, r := range past {
 			if r.Kind == journal.Ruled || r.Kind == journal.Watched {
@@ -110,7 +113,7 @@ func (a *app) explain(name, svg string) error {
 	}
 	f, err := renameio.NewPendingFile(svg, renameio.WithPermissions(0o644))
 	if err != nil {
-		return usage(fmt.Errorf("--svg: %w", err))
+		return usage(fmt.Errorf("write --svg %s: %w", svg, err))
 	}
 	defer f.Cleanup() //nolint:errcheck // nothing is left to be told once it was replaced
 	if err := story.SVG(f); err != nil {

@@ -16,11 +16,20 @@ import (
 	"scap/targets"
 )
 
-// gate builds what judges a phase: the probes, and each source of what users saw. later are the phases whose hosts still
-// run the old release then.
+// gate builds what judges a phase: each source of what users saw, whose reason is worth reading first, and the probes.
+// later are the phases whose hosts still run the old release then.
 func (f *fleet) gate(ph config.Phase, later []config.Phase, despiteRed string) (canary.Gate, error) {
 	var gates []canary.Gate
 	names := hostNames([]config.Phase{ph})
+	for _, name := range ph.Gate.Sources {
+		g, err := f.traffic(name, ph, later)
+		if err != nil {
+			return nil, err
+		}
+		g.DespiteRed = despiteRed
+		gates = append(gates, among{g, f.judgedBy(name)})
+		f.judges = append(f.judges, judge{ph.Name, g})
+	}
 	if path := ph.Gate.Probes; path != "" {
 		set, err := probe.Read(path)
 		if err != nil {
@@ -33,15 +42,6 @@ func (f *fleet) gate(ph config.Phase, later []config.Phase, despiteRed string) (
 			f.probed[h] = g
 		}
 		gates = append(gates, g)
-	}
-	for _, name := range ph.Gate.Sources {
-		g, err := f.traffic(name, ph, later)
-		if err != nil {
-			return nil, err
-		}
-		g.DespiteRed = despiteRed
-		gates = append(gates, among{g, f.judgedBy(name)})
-		f.judges = append(f.judges, judge{ph.Name, g})
 	}
 	return ready{canary.All(gates...), f.shipped(ph.Gate)}, nil
 }
