@@ -198,7 +198,7 @@ func (l *glance) tell(r Ruling) Ruling {
 	if r.Verdict == Hold && r.Cause == Gathering && n.More != 0 && n.Dwelt >= l.r.Dwell && !l.w.Watch {
 		if waited := l.w.Now.Sub(l.w.Opened); n.More < 0 || waited+n.More > l.t.MaxWait {
 			r.Cause = LowTraffic
-			r.Reason += fmt.Sprintf("; max_wait is %v", l.t.MaxWait)
+			r.Reason += fmt.Sprintf("; max_wait is %v: raise it or harm_rate, or judge more canaries", l.t.MaxWait)
 		}
 	}
 	if len(l.leftOut) > 0 {

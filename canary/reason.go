@@ -50,7 +50,7 @@ func (b *Book) words(r *Rule, f finding, n *Numbers) string {
 	case byShare:
 		return fmt.Sprintf("canaries get %s of the requests and should get %s: are they in the pool? %s", percent(b.Theta), percent(b.Expected), b.counts())
 	case byTraffic:
-		return fmt.Sprintf("no request was served by the %d canary hosts in %v since %s", b.CanaryHosts, b.dwelt(r), clock(b.Opened))
+		return b.trafficReason(r)
 	case byGathering:
 		return b.wants(r, n)
 	}
@@ -59,6 +59,17 @@ func (b *Book) words(r *Rule, f finding, n *Numbers) string {
 		by, e = fmt.Sprintf("by rate < %s", percent(r.HarmRate)), n.PassBy0
 	}
 	return fmt.Sprintf("%s: harm refuted %s, %s >= %g, in %v%s", b.counts(), by, big(e), r.PassAt, b.dwelt(r), b.top())
+}
+
+func (b *Book) trafficReason(r *Rule) string {
+	said := fmt.Sprintf("no request was served by the %d canary hosts in %v since %s", b.CanaryHosts, b.dwelt(r), clock(b.Opened))
+	switch {
+	case b.Against.N > 0:
+		return said + fmt.Sprintf(", and %s by the control: are they in the pool?", number(b.Against.N))
+	case b.ControlHosts > 0:
+		return said + ", nor by the control: do users come, and is it their log?"
+	}
+	return said
 }
 
 // counts are both arms' totals.
