@@ -129,14 +129,17 @@ func (f *Files) look(ctx context.Context, q Query, now, asked time.Time, pulse s
 		says(canary.Contradict, time.Time{}, "its access log says %s of a request made at %s: are its times in another zone?", stamp(at), stamp(asked))
 	}
 	if age := f.world.Now().Sub(l.beat); f.c.Heartbeat != "" && !echoed && p.Behind == 0 && age > beatLate {
-		said := "no heartbeat was ever read back from its access log"
-		if !l.beat.IsZero() {
-			said = fmt.Sprintf("the last heartbeat read back from its access log is %s old", saidOf(age))
+		said, ask := "no heartbeat was ever read back from its access log", "is it logged there?"
+		switch newest := l.served(); {
+		case !l.beat.IsZero():
+			said, ask = fmt.Sprintf("the last heartbeat read back from its access log is %s old", saidOf(age)), "what holds its lines back?"
+		case !newest.IsZero(): // heartbeats begin with the first question: where lines lag there is none for that long
+			said += fmt.Sprintf(", whose newest line is %s old", saidOf(f.world.Now().Sub(newest)))
 		}
 		if dead != nil {
 			said += fmt.Sprintf(": %v", dead)
 		} else {
-			said += fmt.Sprintf(": %s answers; is it logged there?", f.c.Heartbeat)
+			said += fmt.Sprintf(": %s answers; %s", f.c.Heartbeat, ask)
 		}
 		says(canary.Late, time.Time{}, "%s", said)
 	}
@@ -266,6 +269,16 @@ func (l *ledger) strange(i int, from, to time.Time) (odd, read int64, until time
 		until = time.Unix(last+1, 0).Add(slack)
 	}
 	return odd, read, until
+}
+
+// served is the time of the newest line in the access logs; zero: none was read.
+func (l *ledger) served() (at time.Time) {
+	for _, s := range l.sources {
+		if s.access() && s.newest.After(at) {
+			at = s.newest
+		}
+	}
+	return at
 }
 
 // lose notes that lines of a log are gone: after the newest that was read, and before now.
