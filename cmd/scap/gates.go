@@ -28,7 +28,7 @@ func (f *fleet) gate(ph config.Phase, later []config.Phase, despiteRed string) (
 		}
 		g.DespiteRed = despiteRed
 		gates = append(gates, among{g, f.judgedBy(name)})
-		f.judges = append(f.judges, judge{ph.Name, g})
+		f.judges = append(f.judges, judge{ph.Name, g, alone(name, later)})
 	}
 	if path := ph.Gate.Probes; path != "" {
 		set, err := probe.Read(path)

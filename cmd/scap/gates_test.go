@@ -117,6 +117,29 @@ func TestAGateSeesWhomItsSourceJudges(t *testing.T) {
 	}
 }
 
+// Where a source of one phase is none of the next there is nothing to compare with, and the plan says so.
+func TestASourceWithNobodyToCompareWith(t *testing.T) {
+	phase := func(hosts int, sources ...string) config.Phase {
+		return config.Phase{Hosts: make([]config.Host, hosts), Gate: &config.Gate{Sources: sources}}
+	}
+	none := config.Phase{Hosts: make([]config.Host, 1)}
+	for name, tt := range map[string]struct {
+		later []config.Phase
+		want  bool
+	}{
+		"the last phase":         {nil, false},
+		"judged later too":       {[]config.Phase{none, phase(3, "logs", "x")}, false},
+		"much later":             {[]config.Phase{phase(3, "logs"), phase(3, "x")}, false},
+		"judged by others":       {[]config.Phase{phase(3, "logs")}, true},
+		"by a phase of nobody":   {[]config.Phase{phase(3, "logs"), phase(0, "x")}, true},
+		"nobody asks the others": {[]config.Phase{none, phase(3)}, false},
+	} {
+		if got := alone("x", tt.later); got != tt.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}
+
 // A deploy that brought its release to users is watched, also when suspects stayed out; nothing else is.
 func TestWhatIsWatchedBehind(t *testing.T) {
 	suspects := &phases.Ended{How: journal.Inconsistent, Hosts: []string{"a"}, Suspects: []string{"a"}}

@@ -195,11 +195,30 @@ func (f *fleet) judgedBy(source string) map[string]bool {
 type judge struct {
 	phase string
 	gate  *canary.Traffic
+	alone bool // there are hosts that could be compared with, and the source is not asked of them
+}
+
+// alone reports whether users ask hosts of later phases, and none of these is judged by the source.
+func alone(source string, later []config.Phase) bool {
+	asked := false
+	for _, l := range later {
+		if l.Gate == nil || len(l.Hosts) == 0 {
+			continue
+		}
+		if l.Gate.Judges(source) {
+			return false
+		}
+		asked = asked || len(l.Gate.Sources) > 0
+	}
+	return asked
 }
 
 // outlook says for each gate how long it will need at the traffic of now.
 func (f *fleet) outlook(ctx context.Context, w io.Writer) {
 	for _, j := range f.judges {
+		if j.alone {
+			fmt.Fprintf(w, "phase %s, %s: no gate of a later phase names %[2]s, so it compares with the time before only, not with hosts that run the old release\n", j.phase, j.gate.From)
+		}
 		o, err := j.gate.Outlook(ctx)
 		if err != nil {
 			fmt.Fprintf(w, "phase %s, %s: %s\n", j.phase, j.gate.From, harmless(err.Error()))

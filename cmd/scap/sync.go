@@ -149,7 +149,7 @@ func (d *deploy) roll(ctx context.Context, r release.Release, o planOptions) err
 		return err
 	}
 	if o.still != nil {
-		if err := o.still(phases.Survey(ctx, d.fleet.all(), surveyLimit)); err != nil {
+		if err := o.still(phases.Survey(ctx, d.fleet.all(), stillLimit)); err != nil {
 			return err
 		}
 	}
@@ -183,6 +183,10 @@ func (d *deploy) serves(err error) bool {
 	}
 	return journal.Summary(d.journal.Path()).Changed
 }
+
+// stillLimit is how long one host may take to say whether there is still what a rollback is for: users fail meanwhile, and
+// what the others say is enough.
+const stillLimit = 10 * time.Second
 
 func orText(text, other string) string {
 	if text == "" {
