@@ -110,3 +110,31 @@ func TestAReasonIsTwoLinesLong(t *testing.T) {
 		}
 	}
 }
+
+// Harm that comes with a later batch is told by the counts since then: in those of all batches together nobody sees it.
+func TestTheReasonOfHarmThatComesLater(t *testing.T) {
+	s := &script{rate: func(h string, at time.Time) float64 {
+		if at.After(epoch.Add(290*time.Second)) && (h[:1] == "a" || len(h) == 2 && h < "b5") {
+			return 8e-3
+		}
+		return 1e-3
+	}}
+	d := newDeploy(s, 20, 25)
+	if r, at := d.run(t, 4*time.Minute); r.Verdict != Pass {
+		t.Fatalf("%s at %v: %s", r.Verdict, at, r.Reason)
+	}
+	d.look(t, 285*time.Second)
+	for i := range 5 { // of 25, those whose names sort first
+		h := &d.Control[i]
+		h.Since, h.Nonce = epoch.Add(5*time.Minute-4*time.Second), "again"
+	}
+	d.Earlier, d.Canary, d.Control = d.Canary, d.Control[:5:5], d.Control[5:]
+	d.Opened = epoch.Add(5 * time.Minute)
+	r, at := d.runFrom(t, 5*time.Minute+5*time.Second, 6*time.Minute)
+	if r.Verdict != Fail || !strings.Contains(r.Reason, "since the batch canary ") {
+		t.Fatalf("%s at %v: %s", r.Verdict, at, r.Reason)
+	}
+	if _, after, _ := strings.Cut(r.Reason, ": ratio "); after < "3" {
+		t.Errorf("nobody can check it: %s", r.Reason)
+	}
+}

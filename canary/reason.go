@@ -85,9 +85,12 @@ func rates(t total) string {
 }
 
 func (b *Book) ratioReason(r *Rule, f finding, n *Numbers) string {
-	said := b.counts()
-	if n.Ratio > 0 {
-		said += fmt.Sprintf(": ratio %.1f", n.Ratio)
+	said, times := b.counts(), n.Ratio
+	if since := ratio(b.Batch.X, b.Batch.N, b.Against.X, b.Against.N); b.Batches > 1 && since > times { // of all batches together it says little
+		said, times = "since the batch canary "+rates(b.Batch)+", control "+rates(b.Against), since
+	}
+	if times > 0 {
+		said += fmt.Sprintf(": ratio %.1f", times)
 	}
 	said += fmt.Sprintf(", e-value %s >= %g", big(n.E), r.FailAt)
 	if n.Phi > 1.05 {
