@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -17,28 +18,43 @@ type Report struct {
 	Gaps        int             `json:"gaps"`     // of the record, longer than telemetry may lag
 	Canaries    int             `json:"canaries"` // in each trial
 	Splits      int             `json:"splits"`   // trials a window
-	MaxWait     time.Duration   `json:"maxWait"`
+	MaxWait     time.Duration   `json:"max_wait"`
 	Ratio       float64         `json:"ratio"` // of the harm put on
-	PerSecond   float64         `json:"perSecond"`
-	BaseRate    float64         `json:"baseRate"`
+	PerSecond   float64         `json:"per_second"`
+	BaseRate    float64         `json:"base_rate"`
 	Settings    []SettingReport `json:"settings"`
-	LargestPhi  []HourPhi       `json:"largestPhi"`
-	PhiOverall  float64         `json:"phiOverall"` // the largest of all
-	FixedCounts FixedReport     `json:"fixedCounts"`
+	LargestPhi  []HourPhi       `json:"largest_phi"`
+	PhiOverall  float64         `json:"phi_overall"` // the largest of all
+	FixedCounts FixedReport     `json:"fixed_counts"`
 }
+
+// spelled is r with its times in words: what is read into it is read into r.
+func (r *Report) spelled() any {
+	type plain Report
+	return &struct {
+		*plain
+		MaxWait *canary.Spell `json:"max_wait"`
+	}{(*plain)(r), (*canary.Spell)(&r.MaxWait)}
+}
+
+// MarshalJSON writes times as the configuration has them: "10m0s".
+func (r Report) MarshalJSON() ([]byte, error) { return json.Marshal(r.spelled()) }
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (r *Report) UnmarshalJSON(data []byte) error { return json.Unmarshal(data, r.spelled()) }
 
 // SettingReport is how the trials of one setting ended.
 type SettingReport struct {
 	Setting
 	Trials       int                      `json:"trials"`
-	FalseAlarms  Interval                 `json:"falseAlarms"` // Fail, though every release was good
-	Suspects     Interval                 `json:"suspects"`    // one host blamed
+	FalseAlarms  Interval                 `json:"false_alarms"` // Fail, though every release was good
+	Suspects     Interval                 `json:"suspects"`     // one host blamed
 	Pass         float64                  `json:"pass"`
-	PassAfter    Times                    `json:"passAfter"`
+	PassAfter    Times                    `json:"pass_after"`
 	Inconclusive float64                  `json:"inconclusive"`
 	Causes       map[canary.Cause]float64 `json:"causes,omitempty"` // of what was inconclusive, as shares of all trials
 	Caught       float64                  `json:"caught"`           // of the trials with harm put on
-	CaughtAfter  Times                    `json:"caughtAfter"`
+	CaughtAfter  Times                    `json:"caught_after"`
 	Missed       float64                  `json:"missed"` // passed with harm put on
 }
 
@@ -50,13 +66,13 @@ type HourPhi struct {
 
 // FixedReport is the same record by a fixed count of failures in 20 s, scap 4.283's rule.
 type FixedReport struct {
-	FalseAlarms Interval `json:"falseAlarms"` // of its default, 10
+	FalseAlarms Interval `json:"false_alarms"` // of its default, 10
 	// Suggested is the threshold by mean and three deviations of all windows, and SuggestedSurvivors by those that had
 	// a failure, which is what analyze-logstash sees; with the share of windows that each would have failed.
 	Suggested               int     `json:"suggested"`
-	SuggestedAlarms         float64 `json:"suggestedAlarms"`
-	SuggestedSurvivors      int     `json:"suggestedSurvivors"`
-	SuggestedSurvivorAlarms float64 `json:"suggestedSurvivorAlarms"`
+	SuggestedAlarms         float64 `json:"suggested_alarms"`
+	SuggestedSurvivors      int     `json:"suggested_survivors"`
+	SuggestedSurvivorAlarms float64 `json:"suggested_survivor_alarms"`
 	Empty                   float64 `json:"empty"` // share of windows without a failure
 }
 

@@ -4,6 +4,7 @@ package sim
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math"
 	"runtime"
@@ -27,11 +28,27 @@ type Scenario struct {
 	Lag        time.Duration `json:"lag"`        // from a request to its count
 	Canaries   int           `json:"canaries"`   // hosts; default 5
 	Controls   int           `json:"controls"`   // hosts; default 20
-	MaxWait    time.Duration `json:"maxWait"`    // without a verdict by then a run is inconclusive; default 10 min
+	MaxWait    time.Duration `json:"max_wait"`   // without a verdict by then a run is inconclusive; default 10 min
 	Phi        float64       `json:"phi"`        // the overdispersion that our rule is given; 0: it estimates it from a history before the deploy
 	Seed       uint64        `json:"seed"`
 	Runs       int           `json:"runs"` // default 2000
 }
+
+// spelled is s with its times in words: what is read into it is read into s.
+func (s *Scenario) spelled() any {
+	type plain Scenario
+	return &struct {
+		*plain
+		Lag     *canary.Spell `json:"lag"`
+		MaxWait *canary.Spell `json:"max_wait"`
+	}{(*plain)(s), (*canary.Spell)(&s.Lag), (*canary.Spell)(&s.MaxWait)}
+}
+
+// MarshalJSON writes times as the configuration has them: "10m0s".
+func (s Scenario) MarshalJSON() ([]byte, error) { return json.Marshal(s.spelled()) }
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (s *Scenario) UnmarshalJSON(data []byte) error { return json.Unmarshal(data, s.spelled()) }
 
 // The bounds of a Scenario: what keeps a run's memory and time within reason.
 const (
@@ -108,11 +125,11 @@ type Outcome struct {
 	Suspect      float64                  `json:"suspect"`
 	Inconclusive float64                  `json:"inconclusive"`
 	Causes       map[canary.Cause]float64 `json:"causes,omitempty"` // of what was inconclusive
-	FailAfter    Times                    `json:"failAfter"`
-	PassAfter    Times                    `json:"passAfter"`
-	SuspectAfter Times                    `json:"suspectAfter"`
-	FalseAlarm   float64                  `json:"falseAlarm"` // fail or suspect of a release that does no more harm than the old one
-	Miss         float64                  `json:"miss"`       // pass of one that does
+	FailAfter    Times                    `json:"fail_after"`
+	PassAfter    Times                    `json:"pass_after"`
+	SuspectAfter Times                    `json:"suspect_after"`
+	FalseAlarm   float64                  `json:"false_alarm"` // fail or suspect of a release that does no more harm than the old one
+	Miss         float64                  `json:"miss"`        // pass of one that does
 }
 
 // Times are seconds from the proof of the new runtime to a verdict, over the runs that ended with it: the median and what 95 %

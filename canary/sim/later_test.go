@@ -18,20 +18,20 @@ import (
 // the rest, which speaks against harm.
 type Rollout struct {
 	Scenario               // Share, Canaries and Controls are of no matter: Hosts and Batches say who runs what
-	Hosts    int           `json:"hosts"`   // of the fleet; default 50
-	Batches  []float64     `json:"batches"` // share of the hosts that run the new release after each; default .05, .25, .5
-	Bake     time.Duration `json:"bake"`    // from one batch to the next; default 5 min. The last one is watched for MaxWait
+	Hosts    int           // of the fleet; default 50
+	Batches  []float64     // share of the hosts that run the new release after each; default .05, .25, .5
+	Bake     time.Duration // from one batch to the next; default 5 min. The last one is watched for MaxWait
 }
 
 // Onset is how the harm of the last batch was found: with a new start of the test at each batch, as the gate does, and
 // with the one start of the first batch. Both judged the same traffic. Times are from when the last batch opened; a fail
 // before is in Early.
 type Onset struct {
-	Rollout         Rollout `json:"rollout"`
-	Restarted       Outcome `json:"restarted"`
-	RestartedEarly  float64 `json:"restartedEarly"`
-	OneStart        Outcome `json:"oneStart"`
-	OneStartedEarly float64 `json:"oneStartedEarly"`
+	Rollout         Rollout
+	Restarted       Outcome
+	RestartedEarly  float64
+	OneStart        Outcome
+	OneStartedEarly float64
 }
 
 // Later tries rule on a rollout whose last batch brings the harm. It ends early with ctx.
