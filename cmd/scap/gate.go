@@ -62,6 +62,17 @@ func ruleFlags(f *pflag.FlagSet) *canary.Rule {
 	return r
 }
 
+// given refuses a 0 that was asked for: inside it stands for the default.
+func given(f *pflag.FlagSet, names ...string) error {
+	var errs []error
+	for _, name := range append(names, "harm-ratio", "min-requests", "dwell", "fail-at", "tick") {
+		if v := f.Lookup(name).Value.String(); f.Changed(name) && (v == "0" || v == "0s") {
+			errs = append(errs, fmt.Errorf("--%s %s: want more than 0", name, v))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 func newExplainCommand(a *app) *cobra.Command {
 	var svg string
 	cmd := &cobra.Command{
@@ -180,7 +191,7 @@ SHARE is 0.05, 5% or 1e-4. ` + "`scap help gate`" + ` explains the words.`,
 	f.BoolVar(&table, "table", false, "in place of one: four sizes of fleets with six kinds of releases")
 	rule := ruleFlags(f)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := rule.Check(); err != nil {
+		if err := errors.Join(given(f, "rate", "ratio", "clustering", "runs", "canaries", "controls", "max-wait"), rule.Check()); err != nil {
 			return usage(err)
 		}
 		if table {
@@ -188,6 +199,9 @@ SHARE is 0.05, 5% or 1e-4. ` + "`scap help gate`" + ` explains the words.`,
 			return a.show(g, err)
 		}
 		r, err := sim.Run(cmd.Context(), s, *rule)
+		if err != nil && cmd.Context().Err() == nil {
+			err = usage(err)
+		}
 		return a.show(simulated(r), err)
 	}
 	return cmd
@@ -260,7 +274,7 @@ caught. For each setting it says how often that happened, with 95 % bounds, and 
 	f.Uint64Var(&o.Seed, "seed", 1, "`N`: the same one gives the same numbers")
 	rule := ruleFlags(f)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if err := rule.Check(); err != nil {
+		if err := errors.Join(given(f, "canaries", "controls", "splits", "max-wait", "ratio"), rule.Check()); err != nil {
 			return usage(err)
 		}
 		in, done, err := a.input(args)

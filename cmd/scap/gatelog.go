@@ -133,6 +133,9 @@ measured. It prints each change of the ruling and the last one; with --json ever
 				return err
 			}
 			defer done()
+			if err := given(cmd.Flags()); err != nil {
+				return usage(err)
+			}
 			return a.replayLog(cmd.Context(), sim.Read(in), o)
 		},
 	}
@@ -151,9 +154,9 @@ func (a *app) replayLog(ctx context.Context, counts iter.Seq2[sim.Count, error],
 	if len(o.canaries) == 0 || o.at == "" {
 		return usage(errors.New("--canary and --at are wanted: which hosts got the release, and when it was proven there"))
 	}
-	j := &judgement{app: a, rule: o.rule.Full(), canary: map[string]bool{}}
+	j := &judgement{app: a, rule: o.rule.Full(), canary: map[string]bool{}, missing: map[string]bool{}}
 	for _, h := range o.canaries {
-		j.canary[h] = true
+		j.canary[h], j.missing[h] = true, true
 	}
 	var cells []sim.Count
 	for c, err := range counts {
@@ -177,6 +180,7 @@ func (a *app) replayLog(ctx context.Context, counts iter.Seq2[sim.Count, error],
 			cells = cells[:0]
 		}
 		cells = append(cells, c)
+		delete(j.missing, c.Host)
 	}
 	if j.tick.IsZero() {
 		return usage(errors.New("the record has no counts"))
@@ -206,13 +210,14 @@ func momentOf(text string, first time.Time) (time.Time, error) {
 // judgement is a record being judged.
 type judgement struct {
 	*app
-	rule   canary.Rule
-	canary map[string]bool
-	at     time.Time // proven
-	book   canary.Book
-	tick   time.Time // that is being gathered
-	last   canary.Ruling
-	looks  int
+	rule    canary.Rule
+	canary  map[string]bool
+	missing map[string]bool // canaries of which there was no count yet
+	at      time.Time       // proven
+	book    canary.Book
+	tick    time.Time // that is being gathered
+	last    canary.Ruling
+	looks   int
 }
 
 // close takes the cells of the tick that is gathered, and the empty ones up to next.
@@ -286,8 +291,11 @@ func (j *judgement) end() error {
 	if j.looks == 0 {
 		return usage(fmt.Errorf("--at %s is after the end of the record (%s)", j.at.UTC().Format(time.RFC3339), j.tick.UTC().Format(time.RFC3339)))
 	}
+	if len(j.missing) > 0 {
+		return usage(fmt.Errorf("the record has no count of %s: --canary wants hosts as the record names them", strings.Join(slices.Sorted(maps.Keys(j.missing)), ", ")))
+	}
 	if !j.json {
-		fmt.Fprintf(j.stdout, "At the end of the record, after %d looks:\n", j.looks)
+		fmt.Fprintf(j.stdout, "At the end of the record (looks: %d):\n", j.looks)
 		j.tell(j.tick)
 	}
 	return nil

@@ -58,7 +58,7 @@ reads the error rate only after the new runtime is proven, and goes back to one 
 	f := root.PersistentFlags()
 	f.StringVarP(&a.configPath, "conf", "c", config.DefaultFile, "the configuration `FILE`; nothing in the working directory overrides it")
 	f.StringArrayVarP(&a.overrides, "define", "D", nil, "override one setting as `KEY:VALUE`, the key's parts joined by dots (ssh.user:deploy); may be repeated")
-	f.BoolVar(&a.json, "json", false, "print the journal's records, one line of JSON each, in place of the view")
+	f.BoolVar(&a.json, "json", false, "one line of JSON for each record or result, in place of the view")
 	f.BoolVarP(&a.yes, "yes", "y", false, "answer yes to the questions that ask whether to go on; a gate that holds still rolls back")
 	root.AddCommand(
 		newSyncCommand(a), newPlanCommand(a), newRollbackCommand(a), newResumeCommand(a), newRepairCommand(a), newWatchCommand(a), newGateCommand(a), newReplayCommand(a),
@@ -180,12 +180,12 @@ func (r *reason) Set(text string) error {
 func (r *reason) Type() string { return "REASON" }
 
 // speaksJSON names the verbs that --json changes. With any other it would be without effect.
-var speaksJSON = []string{"sync", "rollback", "resume", "status", "watch", "simulate", "backtest", "replay", "explain"}
+var speaksJSON = []string{"sync", "rollback", "resume", "status", "watch", "gate explain", "gate simulate", "gate replay", "gate backtest"}
 
 // checkJSON refuses --json where there is nothing to print as such.
 func (a *app) checkJSON(cmd *cobra.Command, _ []string) error {
-	if a.json && cmd.HasParent() && !slices.Contains(speaksJSON, cmd.Name()) {
-		return usage(fmt.Errorf("--json: %s writes no journal; it goes with %s", verbOf(cmd), strings.Join(speaksJSON, ", ")))
+	if a.json && cmd.HasParent() && !slices.Contains(speaksJSON, verbOf(cmd)) {
+		return usage(fmt.Errorf("--json: %s prints no JSON; it goes with %s", verbOf(cmd), strings.Join(speaksJSON, ", ")))
 	}
 	return nil
 }
