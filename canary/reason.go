@@ -54,11 +54,11 @@ func (b *Book) words(r *Rule, f finding, n *Numbers) string {
 	case byGathering:
 		return b.wants(r, n)
 	}
-	by, e := "by ratio", n.PassBy
+	by, e := fmt.Sprintf("less than %g times the control", r.HarmRatio), n.PassBy
 	if b.Refuted.Rate >= math.Log(r.PassAt) && b.Refuted.Ratio < math.Log(r.PassAt) {
-		by, e = fmt.Sprintf("by rate < %s", percent(r.HarmRate)), n.PassBy0
+		by, e = "less than "+percent(r.HarmRate), n.PassBy0
 	}
-	return fmt.Sprintf("%s: harm refuted %s, %s >= %g, in %v%s", b.counts(), by, big(e), r.PassAt, b.dwelt(r), b.top())
+	return fmt.Sprintf("%s: harm refuted (%s), evidence %s >= %g, in %v%s", b.counts(), by, big(e), r.PassAt, b.dwelt(r), b.top())
 }
 
 func (b *Book) trafficReason(r *Rule) string {
@@ -92,9 +92,9 @@ func (b *Book) ratioReason(r *Rule, f finding, n *Numbers) string {
 	if times > 0 {
 		said += fmt.Sprintf(": ratio %.1f", times)
 	}
-	said += fmt.Sprintf(", e-value %s >= %g", big(n.E), r.FailAt)
+	said += fmt.Sprintf(", evidence of harm %s >= %g", big(n.E), r.FailAt)
 	if n.Phi > 1.05 {
-		said += fmt.Sprintf(" at dispersion %.1f", n.Phi)
+		said += fmt.Sprintf(", clustering %.1f", n.Phi)
 	}
 	without := fmt.Sprintf(", but %s without %s", big(n.Without), n.Host)
 	switch {
@@ -148,7 +148,7 @@ func (b *Book) signalReason(r *Rule, f finding) string {
 		}
 		return "not this release: " + said + ", which is not close to an activation"
 	}
-	said := fmt.Sprintf("%s dropped: canary %s in %s requests (%s), control %s in %s (%s): ratio %.2f, e-value %s >= %g", s.Name,
+	said := fmt.Sprintf("%s dropped: canary %s in %s requests (%s), control %s in %s (%s): ratio %.2f, evidence of a drop %s >= %g", s.Name,
 		number(s.Canary.X), number(s.Canary.N), percent(s.Canary.rate()), number(s.Control.X), number(s.Control.N), percent(s.Control.rate()),
 		ratio(s.Canary.X, s.Canary.N, s.Control.X, s.Control.N), big(drops.mean(s.Wealth)), r.FailAt)
 	switch {
@@ -164,13 +164,13 @@ func (b *Book) signalReason(r *Rule, f finding) string {
 func (b *Book) wants(r *Rule, n *Numbers) string {
 	var list []string
 	if d := b.dwelt(r); d < r.Dwell {
-		list = append(list, fmt.Sprintf("%v of %v of closed ticks", d, r.Dwell))
+		list = append(list, fmt.Sprintf("dwell %v of %v", d, r.Dwell))
 	}
 	if b.Sample < r.MinRequests {
 		list = append(list, fmt.Sprintf("%s of %s requests of this batch", number(b.Sample), number(r.MinRequests)))
 	}
 	if !b.Refuted.done(r) {
-		list = append(list, fmt.Sprintf("harm not refuted yet (%s of %g by ratio, %s by rate)", big(n.PassBy), r.PassAt, big(n.PassBy0)))
+		list = append(list, fmt.Sprintf("evidence of no harm %s of %g", big(max(n.PassBy, n.PassBy0)), r.PassAt))
 		if have := b.Canary.N + b.Lone.N; n.Needs > have {
 			list[len(list)-1] = fmt.Sprintf("%s of %s clean requests", number(have), number(n.Needs))
 		}

@@ -29,16 +29,16 @@ func TestTraffic(t *testing.T) {
 			5, 20, script{rate: flat(1e-4)}, nil, 10 * time.Minute, Pass, "", 5 * time.Minute, "harm refuted",
 		},
 		"without an error too": {
-			5, 20, script{}, nil, 10 * time.Minute, Pass, "", 75 * time.Second, "canary 0 of |harm refuted by rate < 0.03 %",
+			5, 20, script{}, nil, 10 * time.Minute, Pass, "", 75 * time.Second, "canary 0 of |harm refuted (less than 0.03 %)",
 		},
 		"errors that everybody has always had pass": {
-			5, 20, script{rate: flat(1e-3), prints: typeError("a", "b")}, nil, 10 * time.Minute, Pass, "", 65 * time.Second, "harm refuted by ratio|top error: TypeError",
+			5, 20, script{rate: flat(1e-3), prints: typeError("a", "b")}, nil, 10 * time.Minute, Pass, "", 65 * time.Second, "harm refuted (less than 3 times the control)|top error: TypeError",
 		},
 		"a bad one fails": {
 			5, 20,
 			script{rate: worse(1e-3, 8, "a"), prints: typeError("a", "b")},
 			nil, 10 * time.Minute, Fail, "", 30 * time.Second,
-			"canary |control |ratio |e-value |>= 200|top error: TypeError",
+			"canary |control |ratio |evidence of harm |>= 200|top error: TypeError",
 		},
 		"and at once when nothing works": {
 			5, 20, script{rate: worse(1e-4, 6e3, "a"), prints: typeError("a")}, nil, 10 * time.Minute, Fail, "", 10 * time.Second, "stopped at once",
@@ -185,10 +185,10 @@ func TestTraffic(t *testing.T) {
 		"a bad release fails though a host hangs": {
 			5, 20,
 			script{rate: worse(1e-3, 8, "a"), lag: map[string]time.Duration{"a1": 20 * time.Minute}},
-			nil, 10 * time.Minute, Fail, "", time.Minute, "e-value",
+			nil, 10 * time.Minute, Fail, "", time.Minute, "evidence of harm",
 		},
 		"and though its errors cannot be read": {
-			5, 20, script{rate: worse(1e-3, 8, "a"), printed: errors.New("index missing")}, nil, 10 * time.Minute, Fail, "", time.Minute, "e-value",
+			5, 20, script{rate: worse(1e-3, 8, "a"), printed: errors.New("index missing")}, nil, 10 * time.Minute, Fail, "", time.Minute, "evidence of harm",
 		},
 		"but a good one does not pass without them": {
 			5, 20, script{rate: flat(1e-3), printed: errors.New("index missing")}, nil, 5 * time.Minute, Hold, SourceDown, 0, "index missing",
