@@ -147,6 +147,26 @@ func (l *glance) doubt() {
 	}
 }
 
+// maxAhead is the least by which a host's clock must be ahead to be told from ours.
+const maxAhead = 30 * time.Second
+
+// early finds the canaries whose runtimes began, by clocks that the source cannot place, after they were proven: what is before that
+// is not counted, which is no zero.
+func (l *glance) early(a *answer) {
+	for i, c := range l.canary {
+		h := &a.hosts[i]
+		since := c.Since.Add(-h.Skew)
+		if h.Problem != "" || since.Sub(l.w.Opened) <= maxAhead || !a.q.From.Before(since) {
+			continue
+		}
+		h.Problem, h.Cause = fmt.Sprintf("its clock is ahead: its runtime began at %s by it, and was proven by %s: set it, or take the host out",
+			clock(since), clock(l.w.Opened)), Skewed
+		if !since.After(l.w.Now) {
+			h.Lost = since
+		}
+	}
+}
+
 // limits are how far telemetry may lag, in no less than a few of its ticks.
 func (l *glance) limits() (stop, hold time.Duration) {
 	return max(l.r.LateStop, 2*l.r.Tick), max(l.r.LateHold, 3*l.r.Tick)
@@ -206,6 +226,7 @@ func (l *glance) usable(a *answer) (ok []bool, through time.Time, all bool) {
 // read, into a copy: what these fail stands, though another host hangs. When what is missing is lost for good, the account goes on
 // without it.
 func (l *glance) close(ctx context.Context, a *answer) *account {
+	l.early(a)
 	ok, fast, all := l.usable(a)
 	var lost *gap
 	if !all {

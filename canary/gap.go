@@ -1,6 +1,7 @@
 package canary
 
 import (
+	"context"
 	"fmt"
 	"time"
 )
@@ -93,6 +94,31 @@ func (b *Book) renew(r Rule) {
 	r = r.Full()
 	b.Closed, b.Sample = 0, 0
 	b.Refuted.open(&r)
+}
+
+// leastPast is the least that anything can be learned from.
+const leastPast = 2 * time.Minute
+
+// past reads a span of the time before a deploy. When that is not enough, and something in it is lost for good, it is read from when
+// that was over: a shorter past is no reason to wait until a longer one has gone by.
+func (l *glance) past(ctx context.Context, q Query, span func(step time.Duration) (from, to time.Time), enough func(Reading) bool) (Query, Reading, error) {
+	was, r, err := l.stepped(ctx, q, span)
+	if err != nil || enough(r) {
+		return was, r, err
+	}
+	var over time.Time
+	for i := range r.Hosts {
+		if h := &r.Hosts[i]; h.Lost.After(over) && was.To.Sub(h.Lost) >= leastPast {
+			over = h.Lost
+		}
+	}
+	if over.IsZero() {
+		return was, r, nil
+	}
+	return l.stepped(ctx, q, func(step time.Duration) (from, to time.Time) {
+		_, to = span(step)
+		return alignUp(over, step), to
+	})
 }
 
 // gone holds for a dwell after ticks were lost.

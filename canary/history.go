@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -41,26 +42,25 @@ func (l *glance) history(ctx context.Context) error {
 			hosts = append(hosts, Host{Name: h.Name, Release: l.w.From})
 		}
 	}
-	q, r, err := l.stepped(ctx, Query{Hosts: hosts, Now: l.w.Now, Prints: true}, func(step time.Duration) (from, to time.Time) {
+	whole := func(h HostReading) bool { return h.Problem == "" && !h.Through.IsZero() }
+	q, r, err := l.past(ctx, Query{Hosts: hosts, Now: l.w.Now, Prints: true}, func(step time.Duration) (from, to time.Time) {
 		to = align(l.acc.Start, step)
 		return align(to.Add(-l.r.History), step), to
-	})
+	}, func(r Reading) bool { return slices.ContainsFunc(r.Hosts, whole) })
 	if err != nil {
 		return err
 	}
-	whole := 0
 	for i := range r.Hosts {
 		h := &r.Hosts[i]
-		if h.Problem != "" || h.Through.IsZero() {
+		if !whole(*h) {
 			continue
 		}
-		whole++
 		for _, p := range h.Prints {
 			l.acc.Book.Know(p.Text)
 			l.usual = append(l.usual, p.Text)
 		}
 	}
-	if whole == 0 {
+	if !slices.ContainsFunc(r.Hosts, whole) {
 		return fmt.Errorf("%s: %s", r.Hosts[0].Host, cmp.Or(r.Hosts[0].Problem, "nothing is known of it"))
 	}
 	for _, cells := range ticks(q, r) {

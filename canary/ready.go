@@ -76,9 +76,11 @@ func (t *Traffic) survey(ctx context.Context) (*survey, error) {
 			hosts = append(hosts, Host{Name: n})
 		}
 	}
-	q, r, err := l.stepped(ctx, Query{Hosts: hosts, Now: s.now}, func(step time.Duration) (from, to time.Time) {
+	q, r, err := l.past(ctx, Query{Hosts: hosts, Now: s.now}, func(step time.Duration) (from, to time.Time) {
 		to = align(s.now, step)
 		return align(to.Add(-t.Rule.History), step), to
+	}, func(r Reading) bool {
+		return !slices.ContainsFunc(r.Hosts, func(h HostReading) bool { return !h.Lost.IsZero() })
 	})
 	if err != nil {
 		return nil, err
