@@ -142,21 +142,28 @@ func (t *target) growth(x series, i int) (growth, string) {
 
 func clock(ms int64) string { return time.UnixMilli(ms).UTC().Format("15:04:05") }
 
-// hole finds ticks of the window in which nothing is known of the target although something is afterwards. What a runtime
-// served from since to its first sample may be lost, if that sample came soon.
-func (t *target) hole(w window, since int64) string {
+// hole finds ticks of the window in which nothing is known of the target although something is afterwards, and when the last such
+// time was over. What a runtime served from since to its first sample may be lost, if that sample came soon.
+func (t *target) hole(w window, since int64) (problem string, over int64) {
 	lo := max(w.from, since)
 	last := never
 	for _, at := range t.scrapes {
 		from := max(last, since)
 		last = at
+		var said string
 		switch {
 		case at <= lo || at-from <= w.gap:
 		case from == never:
-			return fmt.Sprintf("Prometheus has no sample from before %s, so what was served earlier is not known", clock(at))
+			said = fmt.Sprintf("Prometheus has no sample from before %s, so what was served earlier is not known", clock(at))
 		case max(from, lo) < w.to:
-			return fmt.Sprintf("Prometheus has no sample between %s and %s, so what was served then cannot be told by ticks", clock(from), clock(at))
+			said = fmt.Sprintf("Prometheus has no sample between %s and %s, so what was served then cannot be told by ticks", clock(from), clock(at))
+		}
+		if said != "" {
+			over = at
+			if problem == "" {
+				problem = said
+			}
 		}
 	}
-	return ""
+	return problem, over
 }

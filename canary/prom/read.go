@@ -2,6 +2,8 @@ package prom
 
 import (
 	"fmt"
+	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -28,11 +30,8 @@ func (s *Source) read(r *canary.HostReading, h canary.Host, all *heard, w window
 		r.Problem, r.Cause = fmt.Sprintf("its newest sample is %s ahead of the time here", time.Duration(through-w.now)*time.Millisecond), canary.Skewed
 		return
 	}
-	for _, t := range ts {
-		if problem := t.hole(w, since); problem != "" {
-			r.Problem, r.Cause = problem, canary.Late
-			return
-		}
+	if holes(r, ts, w, since) {
+		return
 	}
 	pieces, problem := s.pieces(h, all, ts, since, w.gap)
 	if problem != "" {
@@ -42,6 +41,22 @@ func (s *Source) read(r *canary.HostReading, h canary.Host, all *heard, w window
 	r.Through = time.UnixMilli(through - s.c.Settle.Milliseconds()).UTC()
 	r.Ticks = s.ticks(pieces, w, r.Through.UnixMilli())
 	r.Nonce = h.Nonce != "" && s.proven(h, all, since)
+}
+
+// holes says what will never be known of the window, and until when.
+func holes(r *canary.HostReading, ts map[string]*target, w window, since int64) bool {
+	last := never
+	for _, name := range slices.Sorted(maps.Keys(ts)) {
+		problem, over := ts[name].hole(w, since)
+		if problem != "" && r.Problem == "" {
+			r.Problem, r.Cause = problem, canary.Late
+		}
+		last = max(last, over)
+	}
+	if r.Problem != "" {
+		r.Lost = time.UnixMilli(last).UTC()
+	}
+	return r.Problem != ""
 }
 
 // broken names a series that cannot be counted.
@@ -69,16 +84,24 @@ func (s *Source) through(h canary.Host, all *heard, ts map[string]*target, w win
 			newest = max(newest, x.samples[len(x.samples)-1].at)
 		}
 	}
-	switch {
+	switch scraped := lastOf(ts); {
 	case newest == never && len(all.counts[0]) == 0:
-		return 0, fmt.Sprintf("Prometheus has no sample of requests to this host since %s", clock(w.begin)), canary.SourceDown
+		return 0, fmt.Sprintf("Prometheus has no sample of requests to this host since %s: is it scraped, or late?", clock(w.begin)), canary.SourceDown
+	case newest == never && !h.Since.IsZero() && scraped < h.Since.UnixMilli(): // how late it is says more than that
+		return scraped, "", ""
 	case newest == never:
-		return 0, fmt.Sprintf("Prometheus has no sample of requests that release %s served on it", clean(h.Release)), canary.NoTraffic
+		return 0, fmt.Sprintf("Prometheus has no sample of requests that release %s served on it: is it in the pool?", clean(h.Release)), canary.NoTraffic
 	}
+	return min(newest, lastOf(ts)), "", ""
+}
+
+// lastOf is the newest scrape that all targets had.
+func lastOf(ts map[string]*target) int64 {
+	last := int64(math.MaxInt64)
 	for _, t := range ts {
-		newest = min(newest, t.scrapes[len(t.scrapes)-1])
+		last = min(last, t.scrapes[len(t.scrapes)-1])
 	}
-	return newest, "", ""
+	return last
 }
 
 // pieces is all that the host's counters grew by.
