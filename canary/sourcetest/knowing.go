@@ -101,7 +101,8 @@ func beforeSince(b *bench) {
 	b.exact(rest)
 }
 
-func otherRelease(b *bench) {
+// beside logs what the earlier release served from 2 to 8, and this one besides.
+func beside(b *bench, from, to int) {
 	if b.NoRelease {
 		b.t.Skip("this source cannot tell releases apart")
 	}
@@ -110,8 +111,12 @@ func otherRelease(b *bench) {
 		old[i].Release = Earlier
 	}
 	b.log(old...)
-	b.log(b.traffic(4, 8, one)...)
+	b.log(b.traffic(from, to, one)...)
 	b.beat(8 + settle)
+}
+
+func otherRelease(b *bench) {
+	beside(b, 4, 8)
 	q := b.ask(2, 8, one)
 	b.exact(q)
 	q.Hosts[0].Release = "" // anything
@@ -119,16 +124,7 @@ func otherRelease(b *bench) {
 }
 
 func twoReleases(b *bench) {
-	if b.NoRelease {
-		b.t.Skip("this source cannot tell releases apart")
-	}
-	old := b.traffic(2, 8, one)
-	for i := range old {
-		old[i].Release = Earlier
-	}
-	b.log(old...)
-	b.log(b.traffic(3, 5, one)...)
-	b.beat(8 + settle)
+	beside(b, 3, 5)
 	q := b.ask(2, 8, one, one)
 	q.Hosts[1].Release, q.Hosts[1].Nonce = Earlier, ""
 	b.exact(q)
