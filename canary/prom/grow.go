@@ -96,11 +96,16 @@ func (t *target) fresh(release string, since, gap int64) bool {
 
 // grown turns the samples of one series into pieces: only what happened after since, as far as that can be told. A piece
 // begins at the scrape before its sample even if the series was not there then: what is closed by that scrape stays as it was.
-func (t *target) grown(x series, kind int, since int64, fresh bool, gap int64) (list []piece, problem string) {
+//
+// A problem is one of the window only when the sample that shows it is in it; over is the time of the last of these.
+func (t *target) grown(x series, kind int, since int64, fresh bool, w window) (list []piece, problem string, over int64) {
 	for i, p := range x.samples {
-		g, problem := t.growth(x, i)
-		if problem != "" {
-			return nil, problem
+		g, said := t.growth(x, i)
+		if said != "" {
+			if p.at > max(w.from, since) {
+				problem, over = said, p.at
+			}
+			continue
 		}
 		from := t.before(p.at)
 		if g.since < since {
@@ -110,12 +115,12 @@ func (t *target) grown(x series, kind int, since int64, fresh bool, gap int64) (
 			}
 			from = max(from, since)
 		}
-		if p.at-from > gap || g.d == 0 {
+		if p.at-from > w.gap || g.d == 0 {
 			continue // in a hole: its ticks are not answered at all
 		}
 		list = append(list, piece{kind: kind, a: from, b: p.at, d: g.d, born: g.born})
 	}
-	return list, ""
+	return list, problem, over
 }
 
 // growth is how much a series grew since a time.

@@ -88,6 +88,7 @@ func TestGrowth(t *testing.T) {
 		through           int
 		cause             canary.Cause
 		says              string // the problem, in part
+		lost              int    // when it is over; 0: it may go on
 	}{
 		{
 			name:     "what lies between two ticks' samples counts",
@@ -115,7 +116,12 @@ func TestGrowth(t *testing.T) {
 		{
 			name:     "a counter that comes back higher is a contradiction",
 			requests: model.Matrix{labelled("r", "", 5, 10, 20, 30, 40, 50)}, failing: model.Matrix{labelled("f", "", 5, 2, -1, -1, 9, 9)},
-			to: 20, cause: canary.Contradict, says: "failing: a counter was away from 20:00:00 to 20:00:15",
+			to: 20, cause: canary.Contradict, says: "failing: a counter was away from 20:00:00 to 20:00:15", lost: 15,
+		},
+		{
+			name:     "which is none of what comes after",
+			requests: model.Matrix{labelled("r", "", 5, 10, 20, 30, 40, 50, 60, 70, 80)}, failing: model.Matrix{labelled("f", "", 5, 2, -1, -1, 9, 9, 10, 10, 10)},
+			from: 20, to: 30, want: ticks{20: {1, 20}}, through: 35,
 		},
 		{
 			name:     "failures that fall alone begin anew as well",
@@ -142,7 +148,7 @@ func TestGrowth(t *testing.T) {
 		},
 		{
 			name:     "a long hole is a problem",
-			requests: model.Matrix{labelled("r", "", 5, 0, 10, -1, -1, -1, -1, 50)}, to: 30, cause: canary.Late,
+			requests: model.Matrix{labelled("r", "", 5, 0, 10, -1, -1, -1, -1, 50)}, to: 30, cause: canary.Late, lost: 30,
 		},
 		{
 			name:     "but not of ticks that it does not touch",
@@ -158,7 +164,7 @@ func TestGrowth(t *testing.T) {
 		},
 		{
 			name:     "what was before the first sample is not known",
-			requests: model.Matrix{labelled("r", "", 5, -1, -1, 20, 30, 40)}, to: 20, cause: canary.Late, says: "no sample from before 20:00:10",
+			requests: model.Matrix{labelled("r", "", 5, -1, -1, 20, 30, 40)}, to: 20, cause: canary.Late, says: "no sample from before 20:00:10", lost: 10,
 		},
 		{
 			name:     "since, on a sample",
@@ -232,6 +238,9 @@ func TestGrowth(t *testing.T) {
 			if c.cause != "" {
 				if !r.Through.IsZero() || len(r.Ticks) > 0 {
 					t.Error("a host with a problem has counts")
+				}
+				if r.Lost.IsZero() == (c.lost > 0) || c.lost > 0 && !r.Lost.Equal(at(c.lost)) {
+					t.Errorf("lost up to %s, want %d s", r.Lost, c.lost)
 				}
 				return
 			}

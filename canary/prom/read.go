@@ -33,9 +33,11 @@ func (s *Source) read(r *canary.HostReading, h canary.Host, all *heard, w window
 	if holes(r, ts, w, since) {
 		return
 	}
-	pieces, problem := s.pieces(h, all, ts, since, w.gap)
+	pieces, problem, over := s.pieces(h, all, ts, since, w)
 	if problem != "" {
-		r.Problem, r.Cause = problem, canary.Contradict
+		if r.Problem, r.Cause = problem, canary.Contradict; over > 0 {
+			r.Lost = time.UnixMilli(over).UTC()
+		}
 		return
 	}
 	r.Through = time.UnixMilli(through - s.c.Settle.Milliseconds()).UTC()
@@ -104,9 +106,8 @@ func lastOf(ts map[string]*target) int64 {
 	return last
 }
 
-// pieces is all that the host's counters grew by.
-func (s *Source) pieces(h canary.Host, all *heard, ts map[string]*target, since, gap int64) ([]piece, string) {
-	var pieces []piece
+// pieces is all that the host's counters grew by. A problem is over at a time, after which there is none; 0: it goes on.
+func (s *Source) pieces(h canary.Host, all *heard, ts map[string]*target, since int64, w window) (pieces []piece, problem string, over int64) {
 	for kind, list := range all.counts {
 		for _, x := range list {
 			if !s.mine(h, x) || len(x.samples) == 0 {
@@ -114,17 +115,20 @@ func (s *Source) pieces(h canary.Host, all *heard, ts map[string]*target, since,
 			}
 			t := ts[x.target]
 			if t == nil {
-				return nil, fmt.Sprintf("%s comes from another target than its requests: name a heartbeat of both", s.counts[kind].what)
+				return nil, fmt.Sprintf("%s comes from another target than its requests: name a heartbeat of both", s.counts[kind].what), 0
 			}
-			fresh := s.c.ReleaseLabel != "" && h.Release != "" && t.fresh(h.Release, since, gap)
-			grown, problem := t.grown(x, kind, since, fresh, gap)
-			if problem != "" {
-				return nil, fmt.Sprintf("%s: %s", s.counts[kind].what, problem)
+			fresh := s.c.ReleaseLabel != "" && h.Release != "" && t.fresh(h.Release, since, w.gap)
+			grown, said, at := t.grown(x, kind, since, fresh, w)
+			if said != "" && at > over {
+				problem, over = fmt.Sprintf("%s: %s", s.counts[kind].what, said), at
 			}
 			pieces = append(pieces, grown...)
 		}
 	}
-	return pieces, s.tooMany(pieces)
+	if problem == "" {
+		return pieces, s.tooMany(pieces), 0
+	}
+	return nil, problem, over
 }
 
 // tooMany refuses a counter that appears with far more than what its host served meanwhile: it was not born then.

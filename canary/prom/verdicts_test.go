@@ -215,7 +215,7 @@ var scenes = map[string]scene{
 		mend: func(d *trial) { d.unscraped(false, d.both()...) }, passes: 60 * time.Second,
 	},
 	"60 s late": {
-		before: func(d *trial) { d.on(late(65*time.Second), "mw1002") }, until: 120 * time.Second,
+		before: func(d *trial) { d.on(late(65*time.Second), "mw1002") }, until: 75 * time.Second,
 		want: canary.Hold, cause: canary.Late, words: "mw1002 is 65 s behind, more than 1m0s",
 		mend: func(d *trial) { d.on(late(0), "mw1002") }, passes: 10 * time.Second,
 	},
