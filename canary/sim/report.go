@@ -138,10 +138,10 @@ func (r Report) String() string {
 		}
 		b.WriteString("\n")
 	}
-	b.WriteString("largest phi by hour (UTC):")
+	b.WriteString("largest clustering by hour (UTC):")
 	for i, h := range r.LargestPhi {
 		if i%10 == 0 && i > 0 {
-			fmt.Fprintf(&b, "\n%26s", "")
+			fmt.Fprintf(&b, "\n%33s", "")
 		}
 		fmt.Fprintf(&b, " %02d:%.1f", h.Hour, h.Phi)
 	}

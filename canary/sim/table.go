@@ -87,7 +87,7 @@ func (g Grid) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d runs a cell, seed %d. r: the new release's error rate over the old one's. A cell is a share of\n", g.Runs, g.Seed)
 	b.WriteString("the runs, then seconds (median-95 %). r=1: false alarms, time to pass. r=3: let through, time to\n")
-	b.WriteString("pass. Above: caught, time to fail. bursts: failures clustered (variance/mean 5), phi estimated.\n")
+	b.WriteString("pass. Above: caught, time to fail. bursts: failures in clusters (variance/mean 5).\n")
 	for _, row := range g.Rows {
 		line := fmt.Sprintf("%14s", "")
 		for _, c := range g.Columns {

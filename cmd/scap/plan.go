@@ -124,7 +124,11 @@ func showPhases(w io.Writer, conf *config.Config, p phases.Plan) {
 		if ph.GateOff != "" {
 			gate = "no gate: " + ph.GateOff
 		}
-		fmt.Fprintf(w, "phase %s: %d hosts%s, %d at a time, %s\n", ph.Name, len(ph.Targets), places(conf, ph.Name), ph.Fanout.Width, gate)
+		hosts := "hosts"
+		if len(ph.Targets) == 1 {
+			hosts = "host"
+		}
+		fmt.Fprintf(w, "phase %s: %d %s%s, %d at a time, %s\n", ph.Name, len(ph.Targets), hosts, places(conf, ph.Name), ph.Fanout.Width, gate)
 	}
 }
 
