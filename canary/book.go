@@ -31,6 +31,7 @@ type Book struct {
 	Phi     Dispersion `json:"phi,omitzero"`
 	Largest float64    `json:"largest,omitempty"` // phi, the largest seen on this fleet; 0: none
 	Red     drift      `json:"red,omitzero"`      // the control against its past
+	Own     ownBook    `json:"own,omitzero"`      // the last batch against all others
 	Rise    drift      `json:"rise,omitzero"`     // the canary without control, against the frozen rate
 
 	CanaryHosts  int     `json:"canary_hosts,omitempty"` // in the last tick
@@ -117,6 +118,7 @@ func (b *Book) OpenFrom(from, at time.Time) {
 	}
 	w := 1 / float64(b.Batches) / float64(b.Batches)
 	inject(b.Wealth, w)
+	b.Own.open(w)
 	for i := range b.Hosts {
 		inject(b.Hosts[i].Wealth, w)
 	}
@@ -163,6 +165,7 @@ func (b *Book) Add(r Rule, c Counts) {
 	} else {
 		b.alone(&r, &c, nc, x, phi)
 	}
+	b.Own.add(&c, phi)
 	b.share(&r, &c, nc, nb)
 	b.hard(&r, &c, nc, x, nb, y)
 	b.Batch.more(nc, x)

@@ -31,6 +31,7 @@ type finding struct {
 const (
 	byHard      = "hard-stop"
 	byRatio     = "ratio"
+	byOwn       = "own-hosts"
 	byRise      = "rise"
 	byPrint     = "new-error"
 	bySignal    = "signal"
@@ -62,7 +63,7 @@ func (b *Book) decide(r *Rule, v View) finding {
 		return finding{verdict: Fail, rule: byHard}
 	}
 	worst := finding{verdict: Pass, rule: byRefuted}
-	for _, look := range []func(*Rule, View) finding{b.byTraffic, b.byRatio, b.byRise, b.byPrints, b.bySignals, b.byRed, b.byShare, b.byRefuted} {
+	for _, look := range []func(*Rule, View) finding{b.byTraffic, b.byRatio, b.byOwn, b.byRise, b.byPrints, b.bySignals, b.byRed, b.byShare, b.byRefuted} {
 		f := look(r, v)
 		if rank(f.verdict) > rank(worst.verdict) {
 			worst = f

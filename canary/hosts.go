@@ -152,6 +152,8 @@ func (b *Book) Drop(host string) {
 		b.Hard = nil
 		break
 	}
+	r := Rule{}.Full()
+	b.Own.drop(host, b.Phi.phi(&r, b.Largest))
 	for i := range b.Signals {
 		b.Signals[i].drop(host)
 	}

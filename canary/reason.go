@@ -36,6 +36,8 @@ func (b *Book) words(r *Rule, f finding, n *Numbers) string {
 			number(b.Hard.X), number(b.Hard.N), percent(float64(b.Hard.X)/float64(max(1, b.Hard.N))), clock(b.Hard.At), b.top())
 	case byRatio:
 		return b.ratioReason(r, f, n)
+	case byOwn:
+		return b.ownReason(r, f)
 	case byRise:
 		return b.riseReason(r, f)
 	case byPrint:
