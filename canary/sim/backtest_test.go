@@ -112,7 +112,7 @@ func TestBacktestCountsEmptyWindows(t *testing.T) {
 	if f.Empty < .7 || f.SuggestedSurvivors < 2*f.Suggested || f.FalseAlarms.Share > .02 {
 		t.Errorf("%+v", f)
 	}
-	if s := r.of("as configured"); s.Inconclusive < .5 || s.Causes[canary.Gathering] < .5 {
+	if s := r.of("as configured"); s.Hold < .5 || s.Causes[canary.Gathering] < .5 {
 		t.Errorf("60 requests a second on the canaries: %+v", s)
 	}
 	var c counts20

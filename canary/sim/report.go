@@ -46,16 +46,16 @@ func (r *Report) UnmarshalJSON(data []byte) error { return json.Unmarshal(data, 
 // SettingReport is how the trials of one setting ended.
 type SettingReport struct {
 	Setting
-	Trials       int                      `json:"trials"`
-	FalseAlarms  Interval                 `json:"false_alarms"` // Fail, though every release was good
-	Suspects     Interval                 `json:"suspects"`     // one host blamed
-	Pass         float64                  `json:"pass"`
-	PassAfter    Times                    `json:"pass_after"`
-	Inconclusive float64                  `json:"inconclusive"`
-	Causes       map[canary.Cause]float64 `json:"causes,omitempty"` // of what was inconclusive, as shares of all trials
-	Caught       float64                  `json:"caught"`           // of the trials with harm put on
-	CaughtAfter  Times                    `json:"caught_after"`
-	Missed       float64                  `json:"missed"` // passed with harm put on
+	Trials      int                      `json:"trials"`
+	FalseAlarms Interval                 `json:"false_alarms"` // Fail, though every release was good
+	Suspects    Interval                 `json:"suspects"`     // one host blamed
+	Pass        float64                  `json:"pass"`
+	PassAfter   Times                    `json:"pass_after"`
+	Hold        float64                  `json:"hold"`
+	Causes      map[canary.Cause]float64 `json:"causes,omitempty"` // of what held, as shares of all trials
+	Caught      float64                  `json:"caught"`           // of the trials with harm put on
+	CaughtAfter Times                    `json:"caught_after"`
+	Missed      float64                  `json:"missed"` // passed with harm put on
 }
 
 // HourPhi is the largest overdispersion that was found in one hour of the day, UTC.
@@ -90,8 +90,8 @@ func (p *replay) report() Report {
 			Setting: p.o.Settings[i], Trials: y.trials,
 			FalseAlarms: y.fails.interval(), Suspects: y.suspects.interval(),
 			Pass: float64(y.verdicts[canary.Pass]) / all, PassAfter: atTick(y.passAt, p.tick),
-			Inconclusive: float64(y.verdicts[canary.Hold]) / all,
-			Caught:       float64(y.caught) / float64(max(1, y.harmed)), CaughtAfter: atTick(y.caughtAt, p.tick),
+			Hold:   float64(y.verdicts[canary.Hold]) / all,
+			Caught: float64(y.caught) / float64(max(1, y.harmed)), CaughtAfter: atTick(y.caughtAt, p.tick),
 			Missed: float64(y.missed) / float64(max(1, y.harmed)),
 		}
 		for cause, n := range y.causes {
@@ -127,7 +127,7 @@ func (r Report) String() string {
 	fmt.Fprintf(&b, "%-16s %-22s %-8s %-15s %-8s %s\n", "setting", "(95 % interval)", "blamed", "after s", "verdict", fmt.Sprintf("%g times as bad", r.Ratio))
 	for _, s := range r.Settings {
 		line := fmt.Sprintf("%-16s %-22s %-8s %5s %-9s %-8s %5s %s", clip(s.Name, 16), s.FalseAlarms, percent(s.Suspects.Share),
-			percent(s.Pass), s.PassAfter, percent(s.Inconclusive), percent(s.Caught), s.CaughtAfter)
+			percent(s.Pass), s.PassAfter, percent(s.Hold), percent(s.Caught), s.CaughtAfter)
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
 	b.WriteString("\n")

@@ -28,7 +28,7 @@ type Scenario struct {
 	Lag        time.Duration `json:"lag"`        // from a request to its count
 	Canaries   int           `json:"canaries"`   // hosts; default 5
 	Controls   int           `json:"controls"`   // hosts; default 20
-	MaxWait    time.Duration `json:"max_wait"`   // without a verdict by then a run is inconclusive; default 10 min
+	MaxWait    time.Duration `json:"max_wait"`   // without a verdict by then a run holds; default 10 min
 	Phi        float64       `json:"phi"`        // the overdispersion that our rule is given; 0: it estimates it from a history before the deploy
 	Seed       uint64        `json:"seed"`
 	Runs       int           `json:"runs"` // default 2000
@@ -123,8 +123,8 @@ type Outcome struct {
 	Fail         float64                  `json:"fail"`
 	Pass         float64                  `json:"pass"`
 	Suspect      float64                  `json:"suspect"`
-	Inconclusive float64                  `json:"inconclusive"`
-	Causes       map[canary.Cause]float64 `json:"causes,omitempty"` // of what was inconclusive
+	Hold         float64                  `json:"hold"`
+	Causes       map[canary.Cause]float64 `json:"causes,omitempty"` // of what held
 	FailAfter    Times                    `json:"fail_after"`
 	PassAfter    Times                    `json:"pass_after"`
 	SuspectAfter Times                    `json:"suspect_after"`
@@ -248,7 +248,7 @@ func outcome(name string, s Scenario, ends []ending) Outcome {
 		}
 	}
 	part := func(v canary.Verdict) float64 { return float64(len(times[v])) / float64(len(ends)) }
-	o.Fail, o.Pass, o.Suspect, o.Inconclusive = part(canary.Fail), part(canary.Pass), part(canary.Suspect), part(canary.Hold)
+	o.Fail, o.Pass, o.Suspect, o.Hold = part(canary.Fail), part(canary.Pass), part(canary.Suspect), part(canary.Hold)
 	o.FailAfter, o.PassAfter, o.SuspectAfter = quantiles(times[canary.Fail]), quantiles(times[canary.Pass]), quantiles(times[canary.Suspect])
 	if s.Ratio <= 1 {
 		o.FalseAlarm = o.Fail + o.Suspect

@@ -72,7 +72,7 @@ func TestLateTelemetryIsNoPass(t *testing.T) {
 	}
 	s.Lag = 61 * time.Second
 	r = mustRun(t, s)
-	if o := r.Of(Ours); o.Inconclusive != 1 || math.Abs(o.Causes[canary.Late]-1) > 1e-9 {
+	if o := r.Of(Ours); o.Hold != 1 || math.Abs(o.Causes[canary.Late]-1) > 1e-9 {
 		t.Errorf("61 s late: %+v", o)
 	}
 	if o := r.Of(Threshold); o.Fail != 1 { // no data is a failed check

@@ -115,7 +115,7 @@ func (row Row) rest(b *strings.Builder) {
 		name string
 		of   func(Outcome) float64
 	}{
-		{"  no verdict", func(o Outcome) float64 { return o.Inconclusive }},
+		{"  no verdict", func(o Outcome) float64 { return o.Hold }},
 		{"  one host", func(o Outcome) float64 { return o.Suspect }},
 	} {
 		var line strings.Builder

@@ -71,7 +71,7 @@ func (r simulated) String() string {
 	t := tabwriter.NewWriter(&b, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(t, "RULE\tFAIL\tPASS\tSUSPECT\tHOLD\tFAIL AT\tPASS AT\tWRONG")
 	for _, o := range r.Outcomes {
-		fmt.Fprintf(t, "%s\t%.1f %%\t%.1f %%\t%.1f %%\t%.1f %%\t%s\t%s\t%.2f %%\n", o.Rule, 100*o.Fail, 100*o.Pass, 100*o.Suspect, 100*o.Inconclusive,
+		fmt.Fprintf(t, "%s\t%.1f %%\t%.1f %%\t%.1f %%\t%.1f %%\t%s\t%s\t%.2f %%\n", o.Rule, 100*o.Fail, 100*o.Pass, 100*o.Suspect, 100*o.Hold,
 			o.FailAfter, o.PassAfter, 100*max(o.FalseAlarm, o.Miss))
 	}
 	_ = t.Flush() // a Builder does not fail
