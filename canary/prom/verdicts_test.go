@@ -292,7 +292,7 @@ var scenes = map[string]scene{
 	"low traffic": {
 		before: func(d *trial) { d.on(func(s *server) { s.serves = 1 }, d.both()...); d.gate.Rule.HarmRate = 0.001 }, until: 60 * time.Second,
 		want: canary.Hold, cause: canary.LowTraffic, words: "clean requests; about |max_wait is 10m0s: raise it or harm_rate, or judge more canaries",
-		mend: func(d *trial) { d.on(func(s *server) { s.serves = 32 }, d.both()...) }, passes: 120 * time.Second,
+		mend: func(d *trial) { d.on(func(s *server) { s.serves = 32 }, d.both()...) }, passes: 240 * time.Second,
 	},
 }
 
