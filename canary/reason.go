@@ -173,7 +173,7 @@ func (b *Book) wants(r *Rule, n *Numbers) string {
 	}
 	if !b.Refuted.done(r) {
 		list = append(list, fmt.Sprintf("evidence of no harm %s of %g", big(max(n.PassBy, n.PassBy0)), r.PassAt))
-		if have := b.Canary.N + b.Lone.N; n.Needs > have {
+		if have := b.Canary.N + b.Lone.N; n.Needs > have && n.PassBy0 >= n.PassBy {
 			list[len(list)-1] = fmt.Sprintf("%s of %s clean requests", number(have), number(n.Needs))
 		}
 	}
