@@ -217,7 +217,7 @@ func (r *ring) workers(from, to int64) int {
 	seen := map[hand]bool{}
 	by := make([]int, r.logs)
 	most := 0
-	for sec := from; sec < to; sec++ {
+	for sec := max(from, r.floor(), to-int64(len(r.slots))); sec < to; sec++ { // never from 1970 on
 		s := r.get(sec)
 		if s == nil {
 			continue

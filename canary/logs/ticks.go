@@ -196,7 +196,7 @@ func (l *ledger) fill(p *Page, q Query) {
 			p.Ticks = append(p.Ticks, t)
 		}
 	}
-	p.Workers = l.ring.workers(max(min(from+skew, q.Since.Unix()), l.ring.floor()), to+skew)
+	p.Workers = l.ring.workers(min(from+skew, q.Since.Unix()), to+skew)
 	if q.Prints {
 		p.Prints = l.ring.list(from+skew, to+skew)
 	}
