@@ -20,13 +20,11 @@ type Traffic struct {
 	Memory   Memory // of earlier deploys; nil: none
 	// Changed lists the files that differ between two releases; nil: not known.
 	Changed    func(from, to string) ([]string, error)
-	DespiteRed string        // the deployer's reason: a red signal neither stops Ready nor holds
-	MaxWait    time.Duration // a Pass must be possible within it; 10 min
-	Controls   int           // control hosts read at most; 40
-	AskLimit   time.Duration // for one question to the source; 20 s
-	// NoNonce says that the source cannot read nonces back and tells releases apart itself.
-	NoNonce bool
-	Clock   func() time.Time // asked by Ready and Outlook; nil: time.Now
+	DespiteRed string           // the deployer's reason: a red signal neither stops Ready nor holds
+	MaxWait    time.Duration    // a Pass must be possible within it; 10 min
+	Controls   int              // control hosts read at most; 40
+	AskLimit   time.Duration    // for one question to the source; 20 s
+	Clock      func() time.Time // asked by Ready and Outlook; nil: time.Now
 }
 
 var _ Gate = (*Traffic)(nil)
