@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"scap/phases/journal"
 	"scap/sync/release"
@@ -28,8 +29,32 @@ func (d *run) phase(ctx context.Context, ph Phase) error {
 			return errors.New("no target of the phase took the release")
 		}
 		d.earlier = append(d.earlier, x.active...)
-		return d.confirm(ctx, ph)
+		if err := d.confirm(ctx, ph); err != nil {
+			return err
+		}
+		return d.after(ctx, ph)
 	}), "phase %s", ph.Name)
+}
+
+// after does what stands between ph and the next phase. Its progress is journaled as notes of the phase.
+func (d *run) after(ctx context.Context, ph Phase) error {
+	if ph.After == nil {
+		return nil
+	}
+	r := journal.Record{Act: ph.After.Act, Phase: ph.Name, Text: ph.After.Text}
+	if err := d.intent(ctx, r); err != nil {
+		return err
+	}
+	err := guard(func() (err error) {
+		r.Text, err = ph.After.Do(ctx, func(text string) {
+			d.say(journal.Record{Kind: journal.Note, Phase: ph.Name, Act: ph.After.Act, Text: text})
+		})
+		return err
+	})
+	if err != nil && ctx.Err() != nil && !errors.Is(err, context.Cause(ctx)) {
+		err = errors.Join(context.Cause(ctx), err)
+	}
+	return d.outcome(r, err)
 }
 
 // progress is one phase under way.
@@ -234,7 +259,7 @@ func (d *run) confirm(ctx context.Context, ph Phase) error {
 	}
 	a, err := d.ask(ctx, Question{
 		Topic: AskConfirm, Phase: ph.Name, Choices: []Choice{Yes, No},
-		Text: fmt.Sprintf("Phase %s has passed. Go on?", ph.Name),
+		Text: strings.TrimPrefix(ph.Hint+"\n", "\n") + fmt.Sprintf("Phase %s has passed. Go on?", ph.Name),
 	})
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)

@@ -39,8 +39,19 @@ type Phase struct {
 	MaxWait time.Duration // after which a Hold is the deployer's to decide, or a rollback; 0 is 10 min
 	// Check is run after each batch, before the gate. An error takes the deploy back.
 	Check func(context.Context) error
-	// Confirm asks the deployer to go on once the phase has passed.
+	// Confirm asks the deployer to go on once the phase has passed. Hint says what to look at before the answer.
 	Confirm bool
+	Hint    string
+	// After is done once the phase has passed and was confirmed, before the next one begins; nil is nothing.
+	After *After
+}
+
+// After is what must come between two phases and is no target's affair, such as a merge. Do tells of its progress, and
+// ends with ctx. Its error takes the deploy back; one that wraps ErrDeclined is the deployer's no.
+type After struct {
+	Act  string // the journal's word for it
+	Text string // what it is about, for people
+	Do   func(ctx context.Context, tell func(text string)) (done string, err error)
 }
 
 // Pool is a set of targets that carry one load together.
@@ -105,6 +116,9 @@ type Plan struct {
 	Limits Limits
 	// Watch follows the deploy when it has ended as journal.Deployed, by whoever calls Runner.Watch.
 	Watch Watch
+	// Verb and Changes say what the deployer asked for; the journal's Begin shows them. Verb "" is sync.
+	Verb    string
+	Changes []journal.Change
 }
 
 func or[T comparable](v, def T) T {
@@ -133,7 +147,7 @@ func (p Plan) Targets() []targets.Target {
 
 // Outline returns the plan as the journal's Begin shows it.
 func (p Plan) Outline() journal.Outline {
-	o := journal.Outline{Message: p.Message, User: p.User, Host: p.Host, Back: p.Back, Watch: p.Watch.For, DespiteRed: p.DespiteRed}
+	o := journal.Outline{Message: p.Message, User: p.User, Host: p.Host, Back: p.Back, Watch: p.Watch.For, DespiteRed: p.DespiteRed, Verb: p.Verb, Changes: p.Changes}
 	for _, ph := range p.Phases {
 		o.Phases = append(o.Phases, journal.Group{Name: ph.Name, Targets: names(ph.Targets), GateOff: ph.GateOff})
 	}

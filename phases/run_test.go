@@ -327,3 +327,62 @@ func TestCapacityIsHeld(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatComesAfterAPhaseStandsBetweenItAndTheNext(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		p := w.plan(2)
+		p.Phases[0].After = &After{Act: journal.Merge, Text: "1001", Do: func(_ context.Context, tell func(string)) (string, error) {
+			for _, h := range w.hosts {
+				if on := h.state().Running; (on == relB) != strings.HasPrefix(h.name, "test") {
+					t.Errorf("%s runs %s while the merge is waited for", h.name, on.Short())
+				}
+			}
+			tell("half way")
+			return "merged 1001", nil
+		}}
+		if err := (&Runner{Journal: w}).Run(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		w.on(t, relB)
+		var told []string
+		for _, r := range w.records {
+			if r.Act == journal.Merge {
+				told = append(told, string(r.Kind)+" "+r.Phase+" "+r.Text)
+			}
+		}
+		if want := []string{"intent test 1001", "note test half way", "done test merged 1001"}; !slices.Equal(told, want) {
+			t.Errorf("the journal says %q, want %q", told, want)
+		}
+	})
+}
+
+func TestWhatFailsAfterAPhaseTakesTheDeployBack(t *testing.T) {
+	broken := errors.New("merge conflict")
+	for _, row := range []struct {
+		name string
+		do   func(context.Context, context.CancelFunc) error
+		how  string
+	}{
+		{"an error", func(context.Context, context.CancelFunc) error { return broken }, journal.RolledBack},
+		{"the deployer's no", func(context.Context, context.CancelFunc) error { return ErrDeclined }, journal.Declined},
+		{"a panic", func(context.Context, context.CancelFunc) error { panic("boom") }, journal.RolledBack},
+		{"Ctrl-C", func(ctx context.Context, cancel context.CancelFunc) error {
+			cancel()
+			<-ctx.Done()
+			return broken
+		}, journal.Cancelled},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				p := w.plan(2)
+				p.Phases[0].After = &After{Act: journal.Merge, Do: func(ctx context.Context, _ func(string)) (string, error) {
+					return "", row.do(ctx, cancel)
+				}}
+				ended(t, (&Runner{Journal: w}).Run(ctx, p), row.how)
+				w.on(t, relA)
+			})
+		})
+	}
+}

@@ -40,6 +40,14 @@ var rooms = map[string][]string{
 	"canary/opensearch": {"canary"},
 	"canary/sourcetest": {"canary"},
 
+	"sync/change":              {},
+	"sync/change/gerrit":       {"sync/change"},
+	"sync/change/git":          {},
+	"sync/change/pin":          {"sync/change", "sync/change/git"},
+	"sync/change/registration": {},
+	"sync/change/staging":      {"sync/change", "sync/change/git", "sync/change/registration", "sync/store", "sync/release"},
+	"cmd/internal/announce":    {"phases", "phases/journal"},
+
 	"sync/release":         {},
 	"sync/store":           {"sync/release"},
 	"sync/wire":            {"sync/release"},
@@ -55,6 +63,7 @@ var rooms = map[string][]string{
 	"fixtures/incidents":  {"*"},
 	"fixtures/prom":       {"*"},
 	"fixtures/opensearch": {"*"},
+	"fixtures/gerrit":     {"*"},
 }
 
 // The only files outside of fixtures/ that may import fixtures.

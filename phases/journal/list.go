@@ -23,6 +23,22 @@ type Outline struct {
 	DespiteRed string `json:"despite_red,omitempty"`
 	// Watch is how long after its end the deploy is to be watched; 0: not at all.
 	Watch time.Duration `json:"watch,omitempty"`
+	// Verb is what the deployer asked for: backport, rollback, …; empty: sync.
+	Verb    string   `json:"verb,omitempty"`
+	Changes []Change `json:"changes,omitempty"` // that the deploy is about
+}
+
+// Change is one change under review, as people know it. One without a Number is not public: no word of it leaves the
+// deploy host.
+type Change struct {
+	Number   int    `json:"number,omitempty"`
+	PatchSet int    `json:"patch_set,omitempty"`
+	Revision string `json:"revision,omitempty"` // the commit that was confirmed
+	Project  string `json:"project,omitempty"`
+	Branch   string `json:"branch,omitempty"`
+	Subject  string `json:"subject,omitempty"`
+	Owner    string `json:"owner,omitempty"`
+	URL      string `json:"url,omitempty"`
 }
 
 // Group is one phase of an Outline.

@@ -43,6 +43,9 @@ const (
 	Confirm   = "confirm"
 	Prune     = "prune"
 	Rollback  = "rollback"
+	Merge     = "merge"   // the changes of a backport, between two phases
+	LookUp    = "look-up" // the changes and what they depend on
+	Compose   = "compose" // the tree, out of repositories, patches and steps
 	Isolate   = "isolate" // Target serves badly by itself (Text): it leaves the pool and keeps its release
 )
 
