@@ -15,14 +15,17 @@ const DefaultFile = "/etc/scap/scap.yaml"
 
 // Config is the effective configuration.
 type Config struct {
-	File      string     `yaml:"-"` // the file that was read
-	Deploy    Deploy     `yaml:"deploy"`
-	SSH       SSH        `yaml:"ssh"`
-	Balancers []Balancer `yaml:"balancers"`
-	Sources   []Source   `yaml:"sources"`
-	Signals   []Signal   `yaml:"signals"`
-	Groups    []Group    `yaml:"groups"`
-	Phases    []Phase    `yaml:"phases"`
+	File       string      `yaml:"-"` // the file that was read
+	Deploy     Deploy      `yaml:"deploy"`
+	Gerrit     *Gerrit     `yaml:"gerrit,omitempty"`  // nil: changes are no deployer's affair
+	Staging    *Staging    `yaml:"staging,omitempty"` // nil: the tree is Deploy.StageDir
+	SSH        SSH         `yaml:"ssh"`
+	Balancers  []Balancer  `yaml:"balancers"`
+	Sources    []Source    `yaml:"sources"`
+	Signals    []Signal    `yaml:"signals"`
+	Groups     []Group     `yaml:"groups"`
+	Phases     []Phase     `yaml:"phases"`
+	Announcers []Announcer `yaml:"announcers"`
 }
 
 // Load reads the file at path and then overrides, each "key:value" with a dotted key. What it returns is valid: every
@@ -54,7 +57,10 @@ func load(path string, b []byte, overrides []string) (*Config, error) {
 		return nil, r.err()
 	}
 	c := &Config{File: path}
-	c.Deploy = root.sub("deploy").deploy()
+	c.Deploy = root.sub("deploy").deploy(root.has("staging"))
+	c.Gerrit = root.gerrit()
+	c.Staging = root.staging(c.Gerrit)
+	c.Announcers = root.sub("announcers").announcers(root.has("gerrit"))
 	c.SSH = root.sub("ssh").ssh()
 	c.Balancers = root.sub("balancers").balancers()
 	names := make([]string, len(c.Balancers))

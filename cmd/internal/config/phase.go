@@ -11,11 +11,13 @@ import (
 type Phase struct {
 	Name        string        `yaml:"name"`
 	Groups      []string      `yaml:"groups"`
-	Width       Width         `yaml:"width"`        // hosts that change at a time
-	MaxFailures Budget        `yaml:"max_failures"` // hosts that may fail, and go back, before the phase fails
-	Timeout     time.Duration `yaml:"timeout"`      // for one host, from drain to pool
-	Confirm     bool          `yaml:"confirm"`      // ask the deployer before the next phase
-	Bake        time.Duration `yaml:"bake"`         // wait after the last host before the gate may pass
+	Width       Width         `yaml:"width"`          // hosts that change at a time
+	MaxFailures Budget        `yaml:"max_failures"`   // hosts that may fail, and go back, before the phase fails
+	Timeout     time.Duration `yaml:"timeout"`        // for one host, from drain to pool
+	Test        bool          `yaml:"test"`           // its hosts are for looking at a change before users see it
+	Confirm     bool          `yaml:"confirm"`        // ask the deployer before the next phase
+	Hint        string        `yaml:"hint,omitempty"` // what the deployer is told with that question
+	Bake        time.Duration `yaml:"bake"`           // wait after the last host before the gate may pass
 	Gate        *Gate         `yaml:"gate" show:"none"`
 
 	// Hosts are those deployed in this phase: of its groups, those that no earlier phase has. Resolved, not written.
@@ -50,6 +52,9 @@ func (s *section) phases(key string, groups []Group, e eyes) []Phase {
 			s.r.wrong(sub.values["name"], "%s: another phase has the name %s", sub.name, p.Name)
 		}
 		names[p.Name] = true
+		if last := len(list) - 1; p.Test && last >= 0 && !list[last].Test {
+			s.r.wrong(sub.keyNode("test"), "%s: phase %s comes before it and is no test: phases with test: true must come first", sub.path("test"), list[last].Name)
+		}
 		list = append(list, p)
 	}
 	return list
@@ -65,7 +70,9 @@ func (s *section) phase(groups []string, e eyes) Phase {
 		Width:       s.width("width", Width{Count: 1}),
 		MaxFailures: s.budget("max_failures", Budget{}),
 		Timeout:     s.duration("timeout", 5*time.Minute, time.Second, 24*time.Hour),
+		Test:        s.truth("test", false),
 		Confirm:     s.truth("confirm", false),
+		Hint:        s.text("hint", "", notEmpty, noControl, isHint),
 		Bake:        s.duration("bake", 0, 0, 24*time.Hour),
 		Gate:        s.gate("gate", e),
 	}
@@ -79,8 +86,19 @@ func (s *section) phase(groups []string, e eyes) Phase {
 			}
 		}
 	}
+	if p.Hint != "" && !p.Test && !p.Confirm {
+		s.r.wrong(s.keyNode("hint"), "%s goes with test or confirm: without them nobody is asked, and nobody would read it", s.path("hint"))
+	}
 	s.close()
 	return p
+}
+
+// isHint is for a sentence or two.
+func isHint(text string) string {
+	if len(text) > 500 {
+		return "is longer than 500 bytes"
+	}
+	return ""
 }
 
 func contains(list []string, text string) bool {

@@ -36,6 +36,8 @@ func toNode(v reflect.Value) *yaml.Node {
 		return named(x, func(c Source) string { return c.Name })
 	case []Signal:
 		return named(x, func(g Signal) string { return g.Name })
+	case []Announcer:
+		return named(x, func(a Announcer) string { return a.Name })
 	case []Address:
 		n := &yaml.Node{Kind: yaml.MappingNode}
 		for _, a := range x {
