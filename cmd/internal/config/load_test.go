@@ -31,6 +31,11 @@ func TestExample(t *testing.T) {
 		"times are times":                     c.Phases[1].Bake == 20*time.Second && c.Deploy.KeepFor == 24*time.Hour,
 		"groups have what targets have":       c.Group("codfw").FPM[0].Control.Systemd == "php8.2-fpm.service",
 		"the server's name is a template":     Fill(c.Balancer("edge").Server, "mw1001.eqiad.wmnet") == "mw1001",
+		"a tree comes from one place":         c.Deploy.StageDir == "" && c.Staging.Core.Path == "php-{version}",
+		"changes come from Gerrit":            c.Gerrit.GitURL == c.Gerrit.URL && c.Gerrit.Approve == 2,
+		"every kind of announcer is shown":    len(c.Announcers) == 9,
+		"test servers come first":             c.Phases[0].Test && !c.Phases[1].Test && c.Phases[0].Hint != "",
+		"a step for each version":             c.Deploy.Finish[0].PerVersion() && c.Staging.Steps[0].PerVersion,
 		"a placeholder inside of an argument": FillAll(c.Balancer("pool").Drain, "mw1001.eqiad.wmnet")[3] == "name=mw1001.eqiad.wmnet",
 	} {
 		if !ok {
@@ -81,7 +86,7 @@ func TestExampleDefaults(t *testing.T) {
 
 // TestShowIsTheConfiguration loads what Show wrote.
 func TestShowIsTheConfiguration(t *testing.T) {
-	for name, text := range map[string]string{"example": "", "minimal": minimal, "rich": rich} {
+	for name, text := range map[string]string{"example": "", "minimal": minimal, "rich": rich, "review": review} {
 		t.Run(name, func(t *testing.T) {
 			b := []byte(text)
 			if text == "" {
