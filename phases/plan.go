@@ -84,6 +84,7 @@ type Plan struct {
 	Deploy  string          // the journal's name of it
 	Release release.Release // what to deploy; it is on the deploy host
 	From    release.ID      // what every target serves now; zero: whatever that is, if it is one
+	Base    release.ID      // what Release was made from and compared with: a fleet that serves another is refused; zero: no matter
 	Message string
 	User    string
 	Host    string           // the deploy host

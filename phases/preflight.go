@@ -59,6 +59,9 @@ func (d *run) examine(ctx context.Context) Report {
 	if rep.Nothing {
 		return rep
 	}
+	if base := d.p.Base; !base.IsZero() && !rep.From.IsZero() && rep.From != base {
+		rep.Problems = append(rep.Problems, fmt.Errorf("the release was made for a fleet that serves %s, and it serves %s now: begin again", base.Short(), rep.From.Short()))
+	}
 	rep.Past = map[string]error{}
 	for _, s := range rep.Seen {
 		switch errs := d.unfit(s, rep); {
@@ -83,6 +86,17 @@ func (d *run) examine(ctx context.Context) Report {
 		rep.Problems = append(rep.Problems, d.tight(ctx, rep.Seen)...)
 	}
 	return rep
+}
+
+// Served returns the one release that the targets serve, by what they said. Those that say nothing, or are not proven,
+// are left to the preflight: it is an error when nobody, or not everybody who is proven, speaks for one release.
+func Served(seen []Seen) (release.ID, error) {
+	r := Report{Seen: seen}
+	r.find(Plan{})
+	if r.From.IsZero() && len(r.Problems) == 0 {
+		r.Problems = append(r.Problems, errors.New("no target says what it serves: `scap status` shows why"))
+	}
+	return r.From, r.Err()
 }
 
 // find decides what the fleet serves now.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"scap/canary"
 	"scap/phases/journal"
@@ -115,4 +116,29 @@ func TestPruneLeavesWhatWasFound(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestAReleaseIsNotPutOnAFleetThatItWasNotMadeFor(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		p := w.plan(2)
+		p.Base = relB
+		p.Release.ID = release.ID{9}
+		e := ended(t, (&Runner{Journal: w}).Run(t.Context(), p), journal.Unchanged)
+		if !errors.Is(e, ErrPreflight) || !strings.Contains(e.Error(), "begin again") {
+			t.Errorf("%v: want it refused for its base", e)
+		}
+		w.on(t, relA)
+	})
+}
+
+func TestServed(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		all := w.plan(2).Targets()
+		if id, err := Served(Survey(t.Context(), all, time.Minute)); id != relA || err != nil {
+			t.Errorf("served %s, %v", id.Short(), err)
+		}
+		if id, err := Served(nil); !id.IsZero() || err == nil {
+			t.Errorf("nobody serves %s, %v", id.Short(), err)
+		}
+	})
 }

@@ -33,6 +33,7 @@ type Outline struct {
 type Change struct {
 	Number   int    `json:"number,omitempty"`
 	PatchSet int    `json:"patch_set,omitempty"`
+	ChangeID string `json:"change_id,omitempty"`
 	Revision string `json:"revision,omitempty"` // the commit that was confirmed
 	Project  string `json:"project,omitempty"`
 	Branch   string `json:"branch,omitempty"`
