@@ -39,18 +39,52 @@ type Holder struct {
 	PID    int       `json:"pid"`
 }
 
-// HeldError says who holds the lease. It is an ErrHeld.
+// maxWhy is how much of a reason is kept: a holder file must stay one that is read.
+const maxWhy = 4 << 10
+
+func (h Holder) complete() Holder {
+	if h.Since.IsZero() {
+		h.Since = time.Now()
+	}
+	if h.PID == 0 {
+		h.PID = os.Getpid()
+	}
+	if len(h.Why) > maxWhy {
+		h.Why = strings.ToValidUTF8(h.Why[:maxWhy], "") + "…"
+	}
+	return h
+}
+
+// HeldError says who holds the lease, or goes first for it. It is an ErrHeld.
 type HeldError struct {
-	Holder Holder
-	Known  bool // whether Holder could be read
+	Holder  Holder
+	Known   bool          // whether Holder could be read
+	Next    bool          // nobody holds the lease, but Holder waits for it and goes first
+	Waiting int           // who wait, Holder included if Next, and would have gone first
+	Waited  time.Duration // so long it was waited for; 0: not at all
 }
 
 // Error names the holder, since when and why.
 func (e *HeldError) Error() string {
-	if !e.Known {
-		return ErrHeld.Error() + "; who it is could not be read"
+	var b strings.Builder
+	b.WriteString(ErrHeld.Error())
+	if e.Waited > 0 {
+		fmt.Fprintf(&b, " after %s of waiting", e.Waited.Round(time.Second))
 	}
-	return fmt.Sprintf("%v: %s since %s (pid %d): %s", ErrHeld, line(e.Holder.Who), e.Holder.Since.Format("2006-01-02 15:04:05 MST"), e.Holder.PID, line(e.Holder.Why))
+	switch {
+	case e.Known:
+		verb := ""
+		if e.Next {
+			verb = "goes first, waiting "
+		}
+		fmt.Fprintf(&b, ": %s %ssince %s (pid %d): %s", line(e.Holder.Who), verb, e.Holder.Since.Format("2006-01-02 15:04:05 MST"), e.Holder.PID, line(e.Holder.Why))
+	default:
+		b.WriteString("; who it is could not be read")
+	}
+	if e.Waiting > 0 && !e.Next {
+		fmt.Fprintf(&b, " (%d waiting)", e.Waiting)
+	}
+	return b.String()
 }
 
 // Is reports that a HeldError is an ErrHeld.
@@ -86,9 +120,14 @@ type Lease struct {
 }
 
 // TryAcquire takes the lease whose lock file is path, for h; Since and PID are filled in when they are zero. It does not
-// wait: it fails with a *HeldError while another process, or another Lease of this one, has it. The kernel frees the lease
-// of a process that dies, so there is no stale one.
+// wait: it fails with a *HeldError while another process, or another Lease of this one, has it or waits for it. The kernel
+// frees the lease of a process that dies, so there is no stale one.
 func TryAcquire(ctx context.Context, path string, h Holder) (*Lease, error) {
+	return Acquire(ctx, path, h, WaitOptions{})
+}
+
+// take takes the lease when it is free, whoever waits for it.
+func take(ctx context.Context, path string, h Holder) (*Lease, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -107,13 +146,7 @@ func TryAcquire(ctx context.Context, path string, h Holder) (*Lease, error) {
 	if !l.ours() {
 		return nil, errors.Join(fmt.Errorf("lock %s: %w while it was taken", path, ErrLost), lock.Close())
 	}
-	if h.Since.IsZero() {
-		h.Since = time.Now()
-	}
-	if h.PID == 0 {
-		h.PID = os.Getpid()
-	}
-	if err := l.write(h); err != nil {
+	if err := l.write(h.complete()); err != nil {
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), lock.Close())
 	}
 	l.ctx, l.end = context.WithCancelCause(ctx)
@@ -121,7 +154,7 @@ func TryAcquire(ctx context.Context, path string, h Holder) (*Lease, error) {
 	return l, nil
 }
 
-// Context ends with the context that TryAcquire was given, with Release (ErrReleased) and when the lease is lost
+// Context ends with the context that it was acquired with, with Release (ErrReleased) and when the lease is lost
 // (ErrLost). Work that needs the lease is done on it.
 func (l *Lease) Context() context.Context { return l.ctx }
 
@@ -180,8 +213,10 @@ func (l *Lease) write(h Holder) error {
 
 // Read returns who holds, or held last without releasing it, the lease whose lock file is path. Whether it is held only
 // TryAcquire can say.
-func Read(path string) (Holder, error) {
-	f, err := os.Open(holderPath(path))
+func Read(path string) (Holder, error) { return readHolder(holderPath(path)) }
+
+func readHolder(path string) (Holder, error) {
+	f, err := os.Open(path)
 	if err != nil {
 		return Holder{}, err
 	}
@@ -191,11 +226,11 @@ func Read(path string) (Holder, error) {
 		return Holder{}, err
 	}
 	if len(b) > maxHolder {
-		return Holder{}, fmt.Errorf("%s: more than %d bytes", holderPath(path), maxHolder)
+		return Holder{}, fmt.Errorf("%s: more than %d bytes", path, maxHolder)
 	}
 	var h Holder
 	if err := json.Unmarshal(b, &h); err != nil {
-		return Holder{}, fmt.Errorf("%s: %w", holderPath(path), err)
+		return Holder{}, fmt.Errorf("%s: %w", path, err)
 	}
 	return h, nil
 }

@@ -17,8 +17,12 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain is also the other process of TestAnotherProcess.
+// TestMain is also the other process of TestAnotherProcess and TestOneThatDiesLeavesNoPlace.
 func TestMain(m *testing.M) {
+	if path := os.Getenv("LEASE_TEST_WAIT"); path != "" {
+		_, _ = Acquire(context.Background(), path, Holder{Who: "mortal"}, WaitOptions{Limit: time.Hour, Tell: func(Position) { os.Stdout.WriteString("waits\n") }})
+		os.Exit(0)
+	}
 	if path := os.Getenv("LEASE_TEST_HOLD"); path != "" {
 		if _, err := TryAcquire(context.Background(), path, Holder{Who: "other", Why: "T42"}); err != nil {
 			os.Exit(3)
@@ -150,15 +154,16 @@ func TestTheContextEndsWithItsParent(t *testing.T) {
 	}
 }
 
-func TestAnotherProcess(t *testing.T) {
-	path := lockPath(t)
+// another starts this test as another process, which says a word once it is where it should be.
+func another(t *testing.T, env, word string) *exec.Cmd {
+	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "LEASE_TEST_HOLD="+path)
+	cmd.Env = append(os.Environ(), env)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer in.Close()
+	t.Cleanup(func() { in.Close() })
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -166,10 +171,16 @@ func TestAnotherProcess(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if said, err := bufio.NewReader(out).ReadString('\n'); said != "held\n" {
+	if said, err := bufio.NewReader(out).ReadString('\n'); said != word+"\n" {
 		t.Fatalf("%q, %v", said, err)
 	}
-	_, err = TryAcquire(t.Context(), path, Holder{})
+	return cmd
+}
+
+func TestAnotherProcess(t *testing.T) {
+	path := lockPath(t)
+	cmd := another(t, "LEASE_TEST_HOLD="+path, "held")
+	_, err := TryAcquire(t.Context(), path, Holder{})
 	var held *HeldError
 	if !errors.As(err, &held) || held.Holder.Who != "other" || held.Holder.PID != cmd.Process.Pid {
 		t.Errorf("%v", err)
