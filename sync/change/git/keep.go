@@ -88,7 +88,7 @@ func (r *Repo) Tidy(ctx context.Context) error {
 	}
 	return r.write(ctx, func(lock *os.File) error {
 		var drop strings.Builder
-		for _, prefix := range []string{"refs/scap/patched/", "refs/scap/wanted/", "refs/changes/"} {
+		for _, prefix := range []string{"refs/scap/patched/", "refs/changes/"} {
 			refs, err := r.refs(ctx, prefix)
 			if err != nil {
 				return err

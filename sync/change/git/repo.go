@@ -114,7 +114,11 @@ func (r *Repo) ready(ctx context.Context) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.there || !r.base.exists() && !r.exists() {
+	if r.there || r.exists() {
+		r.there = true
+		return nil
+	}
+	if !r.base.exists() {
 		return nil // a first fetch makes it
 	}
 	if err := os.MkdirAll(r.m.home(), 0o700); err != nil {

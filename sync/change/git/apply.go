@@ -1,0 +1,207 @@
+package git
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// maxPatch bounds a patch.
+const maxPatch = 16 << 20
+
+// PatchError is a patch that does not go onto a tree. Repeating is useless: somebody must rewrite the patch.
+type PatchError struct {
+	Project string
+	Name    string
+	Paths   []string // that are in its way, sorted; all the patch's when git does not say which
+	Detail  string   // what git said
+}
+
+// Error names the patch and the paths.
+func (e *PatchError) Error() string {
+	text := fmt.Sprintf("patch %q does not apply to %s", e.Name, e.Project)
+	for i, path := range e.Paths {
+		if i == 10 {
+			text += fmt.Sprintf(", and %d more", len(e.Paths)-10)
+			break
+		}
+		sep := ", "
+		if i == 0 {
+			sep = " at "
+		}
+		text += sep + strconv.Quote(path)
+	}
+	if e.Detail != "" {
+		text += fmt.Sprintf(" (git said %q)", e.Detail)
+	}
+	return text
+}
+
+// Apply puts a patch, a mail of git format-patch (several in one file are taken in order) or a plain diff, onto a commit's
+// or a tree's files, as git am --3way would, and returns the new tree. One whose effect is there already changes nothing.
+// A patch that does not apply is a *PatchError; name is how errors call it. The result is remembered by tree and content.
+func (r *Repo) Apply(ctx context.Context, onto string, patch []byte, name string) (string, error) {
+	if err := checkID(onto); err != nil {
+		return "", err
+	}
+	if len(patch) > maxPatch {
+		return "", &PatchError{Project: r.project, Name: name, Detail: fmt.Sprintf("it has %d bytes, more than %d", len(patch), maxPatch)}
+	}
+	sum := sha256.Sum256(patch)
+	ref := "refs/scap/patched/" // with the tree's own id, so that a commit and its tree share the memory
+	found, err := r.check(ctx, []string{onto + "^{tree}"})
+	if err != nil {
+		return "", err
+	}
+	if found[0].kind != "tree" {
+		return "", fmt.Errorf("%s of %s: %w", onto, r.project, ErrNoRef)
+	}
+	tree := found[0].id
+	ref += tree + "/" + hex.EncodeToString(sum[:])
+	if found, err = r.check(ctx, []string{ref}); err != nil {
+		return "", err
+	}
+	if found[0].kind == "tree" {
+		return found[0].id, nil
+	}
+	done, err := r.apply(ctx, tree, patch, name)
+	if err != nil {
+		return "", err
+	}
+	return done, r.setRef(ctx, ref, done)
+}
+
+// apply does it in an index of its own.
+func (r *Repo) apply(ctx context.Context, tree string, patch []byte, name string) (string, error) {
+	dir, err := r.m.temp()
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(dir)
+	diffs, err := r.diffs(ctx, dir, patch, name)
+	if err != nil {
+		return "", err
+	}
+	env := []string{"GIT_INDEX_FILE=" + filepath.Join(dir, "index")}
+	if _, _, err := r.run(ctx, command{verb: "read-tree", args: []string{tree}, env: env}); err != nil {
+		return "", err
+	}
+	for _, diff := range diffs {
+		args := []string{"--cached", "--3way", "--whitespace=nowarn", "-"}
+		_, _, err := r.run(ctx, command{verb: "apply", args: args, env: env, stdin: bytes.NewReader(diff)})
+		if err != nil {
+			return "", r.patchError(ctx, env, diff, name, err)
+		}
+	}
+	out, _, err := r.run(ctx, command{verb: "write-tree", env: env})
+	if err != nil {
+		return "", err
+	}
+	id := strings.TrimSpace(string(out))
+	return id, checkID(id)
+}
+
+// mail is how a mail or a mailbox begins.
+var mail = regexp.MustCompile(`\A(From |[A-Za-z][A-Za-z0-9-]*:[ \t])`)
+
+// diffs takes the diffs out of mails, whose encodings git-mailinfo(1) undoes. What is no mail is a diff.
+func (r *Repo) diffs(ctx context.Context, dir string, patch []byte, name string) ([][]byte, error) {
+	if !mail.Match(patch) {
+		return [][]byte{patch}, nil
+	}
+	mails := filepath.Join(dir, "mails")
+	if err := os.Mkdir(mails, 0o700); err != nil {
+		return nil, err
+	}
+	bad := func(err error) error {
+		if ctx.Err() != nil {
+			return err
+		}
+		return &PatchError{Project: r.project, Name: name, Detail: "it cannot be read as a mail: " + err.Error()}
+	}
+	out, _, err := r.run(ctx, command{verb: "mailsplit", args: []string{"-d6", "-b", "-o" + mails}, stdin: bytes.NewReader(patch)})
+	if err != nil {
+		return nil, bad(err)
+	}
+	count, err := strconv.Atoi(strings.TrimSpace(string(out)))
+	if err != nil || count < 1 || count > 1000 {
+		return nil, bad(fmt.Errorf("it holds %.20q mails", out))
+	}
+	var all [][]byte
+	for i := 1; i <= count; i++ {
+		text, err := os.ReadFile(filepath.Join(mails, fmt.Sprintf("%06d", i)))
+		if err != nil {
+			return nil, err
+		}
+		diff := filepath.Join(dir, "diff")
+		if _, _, err := r.run(ctx, command{verb: "mailinfo", args: []string{"--no-scissors", filepath.Join(dir, "message"), diff}, stdin: bytes.NewReader(text)}); err != nil {
+			return nil, bad(err)
+		}
+		if text, err = os.ReadFile(diff); err != nil {
+			return nil, err
+		}
+		all = append(all, text)
+	}
+	return all, nil
+}
+
+// patchError says which paths are in a patch's way. A git that could not work at all stays an Error.
+func (r *Repo) patchError(ctx context.Context, env []string, diff []byte, name string, failed error) error {
+	said, ok := stderrOf(failed)
+	if !ok || ctx.Err() != nil {
+		return failed
+	}
+	pe := &PatchError{Project: r.project, Name: name, Detail: strings.TrimSpace(said)}
+	if len(pe.Detail) > 1000 {
+		pe.Detail = pe.Detail[:1000] + "…"
+	}
+	if out, _, err := r.run(ctx, command{verb: "ls-files", args: []string{"-u", "-z"}, env: env}); err == nil {
+		for _, line := range strings.Split(string(out), "\x00") {
+			if _, path, ok := strings.Cut(line, "\t"); ok {
+				pe.Paths = append(pe.Paths, path)
+			}
+		}
+	}
+	if out, _, err := r.run(ctx, command{verb: "apply", args: []string{"--numstat", "-z", "-"}, env: env, stdin: bytes.NewReader(diff)}); err == nil {
+		all := numstat(string(out))
+		for _, path := range all {
+			if strings.Contains(said, path) {
+				pe.Paths = append(pe.Paths, path)
+			}
+		}
+		if len(pe.Paths) == 0 {
+			pe.Paths = all
+		}
+	}
+	slices.Sort(pe.Paths)
+	pe.Paths = slices.Compact(pe.Paths)
+	return pe
+}
+
+// numstat reads the paths of git apply --numstat -z.
+func numstat(out string) []string {
+	var all []string
+	for _, line := range strings.Split(out, "\x00") {
+		if words := strings.SplitN(line, "\t", 3); len(words) == 3 && words[2] != "" {
+			all = append(all, words[2])
+		}
+	}
+	return all
+}
+
+// stderrOf returns what a git said that ended by itself with a complaint.
+func stderrOf(err error) (string, bool) {
+	e, ok := err.(*Error) //nolint:errorlint // run's own, not wrapped yet
+	if !ok || e.Err != nil || e.Code < 0 {
+		return "", false
+	}
+	return e.Stderr, true
+}
