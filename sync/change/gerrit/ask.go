@@ -27,10 +27,7 @@ var magic = []byte(")]}'\n")
 const maxSaid = 300
 
 // get asks a question, again if that may help, and reads the answer into into.
-func (c *Client) get(ctx context.Context, path string, query url.Values, into any) error {
-	if len(query) > 0 {
-		path += "?" + query.Encode()
-	}
+func (c *Client) get(ctx context.Context, path string, into any) error {
 	select {
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
@@ -136,12 +133,12 @@ func (c *Client) answer(e *Error, resp *http.Response, into any) error {
 		return e.with(err)
 	}
 	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	page := media == "text/html" || bytes.HasPrefix(bytes.TrimSpace(body[:min(len(body), 1000)]), []byte("<"))
+	html := media == "text/html" || bytes.HasPrefix(bytes.TrimSpace(body[:min(len(body), 1000)]), []byte("<"))
 	switch {
 	case e.Status >= 300 && e.Status < 400:
 		e.Body = "it sends to " + c.elsewhere(resp.Header.Get("Location")) + ": a login page, or a url that is not Gerrit's own"
-	case page:
-		if e.cause == change.ErrNotFound || e.cause == ErrConflict {
+	case html:
+		if errors.Is(e.cause, change.ErrNotFound) || errors.Is(e.cause, ErrConflict) {
 			e.cause = nil // whoever says so knows nothing of changes
 		}
 		e.Body = "a page of HTML" + c.title(body) + " and not an answer of Gerrit's: a proxy, a login page, or a url that is not Gerrit's own"

@@ -54,7 +54,7 @@ func (c *Client) mergeable(ctx context.Context, x change.Change) (change.Tri, er
 	var m struct {
 		Mergeable *bool `json:"mergeable"`
 	}
-	err := c.get(ctx, id(x.Project, x.Number)+"/revisions/current/mergeable", nil, &m)
+	err := c.get(ctx, id(x.Project, x.Number)+"/revisions/current/mergeable", &m)
 	switch {
 	case errors.Is(err, ErrConflict) || errors.Is(err, change.ErrNotFound): // it has been merged or hidden just now
 		return change.Unknown, nil
@@ -69,7 +69,7 @@ func (c *Client) mergeable(ctx context.Context, x change.Change) (change.Tri, er
 // against lists what a merge commit changes against its first parent: Gerrit's own list is against the merge that it would make.
 func (c *Client) against(ctx context.Context, x change.Change) ([]change.File, error) {
 	var m map[string]fileInfo
-	err := c.get(ctx, id(x.Project, x.Number)+"/revisions/"+x.Revision+"/files/", url.Values{"parent": {"1"}}, &m)
+	err := c.get(ctx, id(x.Project, x.Number)+"/revisions/"+x.Revision+"/files/?parent=1", &m)
 	if err != nil {
 		return nil, fmt.Errorf("ask for the files of change %d: %w", x.Number, err)
 	}
@@ -95,7 +95,7 @@ func (c *Client) Ancestors(ctx context.Context, x change.Change) ([]change.Chang
 	var answer struct {
 		Changes []related `json:"changes"`
 	}
-	if err := c.get(ctx, id(x.Project, x.Number)+"/revisions/"+url.PathEscape(x.Revision)+"/related", nil, &answer); err != nil {
+	if err := c.get(ctx, id(x.Project, x.Number)+"/revisions/"+url.PathEscape(x.Revision)+"/related", &answer); err != nil {
 		return nil, fmt.Errorf("ask what change %d stands on: %w", x.Number, err)
 	}
 	below, err := below(x, answer.Changes)
@@ -169,7 +169,7 @@ func (c *Client) Branches(ctx context.Context, x change.Change) ([]string, error
 	var answer struct {
 		Branches []string `json:"branches"`
 	}
-	if err := c.get(ctx, id(x.Project, x.Number)+"/in", nil, &answer); err != nil {
+	if err := c.get(ctx, id(x.Project, x.Number)+"/in", &answer); err != nil {
 		return nil, fmt.Errorf("ask which branches hold change %d: %w", x.Number, err)
 	}
 	for i, b := range answer.Branches {

@@ -22,8 +22,8 @@ const (
 	maxList = 2000 // changes that one query may find
 )
 
-// wanted are the fields that a Change is made of and that Gerrit tells on request only.
-var wanted = []string{"CURRENT_REVISION", "CURRENT_COMMIT", "CURRENT_FILES", "DETAILED_LABELS", "DETAILED_ACCOUNTS"}
+// wanted asks for the fields that a Change is made of and that Gerrit tells on request only.
+const wanted = "&o=CURRENT_REVISION&o=CURRENT_COMMIT&o=CURRENT_FILES&o=DETAILED_LABELS&o=DETAILED_ACCOUNTS"
 
 // Changes returns the changes with these numbers, in that order. An error that is change.ErrNotFound names all that are
 // not there or that we may not see.
@@ -148,7 +148,7 @@ func literal(name string) string {
 // quote puts a value in quotes if it has more than letters in it that a query leaves alone.
 func quote(value string) string {
 	for _, r := range value {
-		if !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-", r)) {
+		if !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-", r) {
 			return `"` + value + `"`
 		}
 	}
@@ -228,19 +228,19 @@ func (c *Client) query(ctx context.Context, q question) ([]*changeInfo, error) {
 // pages reads what a query finds, in as many pages as it takes. Pages that are too large are asked for with less on them.
 func (c *Client) pages(ctx context.Context, q *question) (all []*changeInfo, pages int, err error) {
 	for {
-		v := url.Values{"q": {q.text}, "n": {strconv.Itoa(q.n)}, "o": wanted}
+		path := fmt.Sprintf("/changes/?q=%s&n=%d", url.QueryEscape(q.text), q.n)
 		if len(all) > 0 {
-			v.Set("S", strconv.Itoa(len(all)))
+			path += fmt.Sprintf("&S=%d", len(all))
 		}
 		var some []*changeInfo
-		if err := c.get(ctx, "/changes/", v, &some); errors.Is(err, errTooBig) && q.n > 1 {
+		if err := c.get(ctx, path+wanted, &some); errors.Is(err, errTooBig) && q.n > 1 {
 			q.n = (q.n + 7) / 8
 			continue
 		} else if err != nil {
 			return nil, 0, err
 		}
-		if slices.Contains(some, nil) {
-			return nil, 0, errors.New("the answer has an empty place among the changes")
+		if some == nil || slices.Contains(some, nil) {
+			return nil, 0, errors.New("the answer is no list of changes, or has an empty place")
 		}
 		all = append(all, some...)
 		pages++

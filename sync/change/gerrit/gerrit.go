@@ -165,7 +165,7 @@ func (c *Client) account(ctx context.Context) (*accountInfo, error) {
 		return self, nil
 	}
 	self = new(accountInfo)
-	if err := c.get(ctx, "/accounts/self", nil, self); err != nil {
+	if err := c.get(ctx, "/accounts/self", self); err != nil {
 		return nil, err
 	}
 	if self.ID <= 0 {

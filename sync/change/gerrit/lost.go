@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"time"
 
 	"scap/sync/change"
@@ -45,7 +44,7 @@ func (c *Client) settle(ctx context.Context, what string, err error, done func(c
 		case wrong == nil && seen:
 			return nil
 		case errors.Is(wrong, ErrConflict):
-			return fmt.Errorf("%s: %w (the answer was lost: %v)", what, wrong, err)
+			return fmt.Errorf("%s: %w (the answer was lost: %s)", what, wrong, err.Error())
 		}
 		if n < len(pauses) {
 			timer := time.NewTimer(pauses[n])
@@ -60,7 +59,7 @@ func (c *Client) settle(ctx context.Context, what string, err error, done func(c
 		if wrong != nil {
 			saw = "and looking did not help: " + wrong.Error()
 		}
-		lost := fmt.Errorf("%s: %w: %v; %s", what, ErrLost, err, saw)
+		lost := fmt.Errorf("%s: %w: %s; %s", what, ErrLost, err.Error(), saw)
 		if ctx.Err() != nil {
 			lost = fmt.Errorf("%w (%w)", lost, context.Cause(ctx))
 		}
@@ -71,7 +70,7 @@ func (c *Client) settle(ctx context.Context, what string, err error, done func(c
 // detail asks about one change, past the index, which may be a moment behind.
 func (c *Client) detail(ctx context.Context, x change.Change) (*changeInfo, error) {
 	i := new(changeInfo)
-	err := c.get(ctx, id(x.Project, x.Number)+"/detail", url.Values{"o": {"CURRENT_REVISION"}}, i)
+	err := c.get(ctx, id(x.Project, x.Number)+"/detail?o=CURRENT_REVISION", i)
 	if err == nil && i.Number != x.Number {
 		err = fmt.Errorf("the answer of %s is about change %d", c.url, i.Number)
 	}

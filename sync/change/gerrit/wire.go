@@ -96,7 +96,7 @@ func (t *trail) note(r *http.Response, err error) {
 	switch {
 	case err == nil && r.StatusCode >= 400:
 		t.last = fmt.Sprintf("%d %s", r.StatusCode, http.StatusText(r.StatusCode))
-	case err != nil && !(errors.Is(err, context.DeadlineExceeded) && t.last != ""):
+	case err != nil && (t.last == "" || !errors.Is(err, context.DeadlineExceeded)):
 		t.last = bare(err).Error()
 	}
 }
