@@ -39,6 +39,23 @@ func newExcludes(patterns []string) (excludes, error) {
 	return out, nil
 }
 
+// Excluder returns what SnapshotOptions.Excludes leave out of a tree: whether the entry at a path is, alone or because a
+// directory above it is.
+func Excluder(patterns []string) (func(path string) bool, error) {
+	x, err := newExcludes(patterns)
+	if err != nil {
+		return nil, err
+	}
+	return func(path string) bool {
+		for i := range len(path) {
+			if path[i] == '/' && x.match(path[:i], true) {
+				return true
+			}
+		}
+		return x.match(path, false)
+	}, nil
+}
+
 // match reports whether the entry at a path of the tree is left out.
 func (x excludes) match(p string, isDir bool) bool {
 	var parts []string

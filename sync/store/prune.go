@@ -86,6 +86,24 @@ func (s *Store) Remove(ctx context.Context, id release.ID) error {
 	return nil
 }
 
+// Retire takes out of the complete releases one that was only a step towards another, and keeps its tree as the spare
+// when there is none. The current release is refused.
+func (s *Store) Retire(ctx context.Context, id release.ID) error {
+	unlock, err := s.lock(ctx, buildLockName)
+	if err != nil {
+		return fmt.Errorf("retire release %s: %w", id.Short(), err)
+	}
+	defer unlock()
+	moved, err := s.retire(ctx, id)
+	if err == nil && !moved {
+		err = errors.New("it is current")
+	}
+	if err != nil {
+		return fmt.Errorf("retire release %s: %w", id.Short(), full(err))
+	}
+	return nil
+}
+
 // retire makes a release the spare, or removes it when there is one.
 func (s *Store) retire(ctx context.Context, id release.ID) (moved bool, err error) {
 	spare, err := s.spareID()

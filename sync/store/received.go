@@ -88,6 +88,18 @@ func (in *Incoming) Put(path string, mtime time.Time, r io.Reader) error {
 	return nil
 }
 
+// Free returns mtime or, when a release that is here has another content of a wanted file at that very second, the first
+// second after it that is free: whatever trusts a time to tell contents apart would be deceived. Who makes a release asks
+// it after Wants; who passes one on keeps the mtime that the file has.
+func (in *Incoming) Free(path string, mtime time.Time) time.Time {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for in.plan != nil && in.plan.clashes(path, mtime.UnixNano()) {
+		mtime = time.Unix(mtime.Unix()+1, 0)
+	}
+	return mtime
+}
+
 // place links a received file into the tree that is built. The received one stays until the release is complete.
 func (in *Incoming) place(to *dir, name, path string, e release.Entry) (int64, error) {
 	st, err := in.files.stat(fileName(path))

@@ -19,7 +19,6 @@ import (
 // blob is a file's content in git.
 type blob struct {
 	project, oid string
-	known        bool // sum and size are
 	sum          release.Sum
 	size         int64
 	data         []byte // kept while there is room
@@ -46,6 +45,7 @@ type library struct {
 	mirrors  *git.Mirrors
 	parallel int
 	blobs    map[[2]string]*blob
+	news     []*blob // not read yet, in the order in which they were named
 
 	mu   sync.Mutex
 	kept int64
@@ -64,28 +64,33 @@ func (l *library) blob(project, oid string) *blob {
 	if b == nil {
 		b = &blob{project: project, oid: oid}
 		l.blobs[key] = b
+		l.news = append(l.news, b)
 	}
 	return b
 }
 
 // weigh reads the blobs whose sum is not known yet.
 func (l *library) weigh(ctx context.Context) error {
-	var todo []*blob
-	for _, b := range l.blobs {
-		if !b.known {
-			todo = append(todo, b)
+	todo := l.news
+	l.news = nil
+	return l.each(ctx, todo, func(b *blob, size int64, r io.Reader) error {
+		h, w := sha256.New(), io.Writer(nil)
+		var keep *bytes.Buffer
+		if w = h; size <= keepBlob && l.room(size) {
+			keep = bytes.NewBuffer(make([]byte, 0, size))
+			w = io.MultiWriter(h, keep)
 		}
-	}
-	return l.each(ctx, todo, func(r *git.Blobs, b *blob) error {
-		h, keep := sha256.New(), &keeper{}
-		n, err := r.Copy(io.MultiWriter(h, keep), b.oid)
+		n, err := io.Copy(w, r)
+		if err == nil && n != size {
+			err = io.ErrUnexpectedEOF
+		}
 		if err != nil {
 			return err
 		}
-		b.size, b.known = n, true
+		b.size = n
 		h.Sum(b.sum[:0])
-		if n <= keepBlob && l.room(n) {
-			b.data = slices.Clip(keep.b.Bytes())
+		if keep != nil {
+			b.data = keep.Bytes()
 		}
 		return nil
 	})
@@ -101,36 +106,28 @@ func (l *library) room(n int64) bool {
 	return true
 }
 
-// keeper holds what is small.
-type keeper struct{ b bytes.Buffer }
-
-func (k *keeper) Write(p []byte) (int, error) {
-	if k.b.Len()+len(p) > keepBlob {
-		k.b = bytes.Buffer{}
-		return len(p), nil
-	}
-	return k.b.Write(p)
-}
-
-// each gives every blob to do with a reader of its project, several at once; blobs of a project in the order in which git
-// finds them fastest.
-func (l *library) each(ctx context.Context, list []*blob, do func(*git.Blobs, *blob) error) error {
+// each reads blobs, several at once, and gives each to do.
+func (l *library) each(ctx context.Context, list []*blob, do func(b *blob, size int64, r io.Reader) error) error {
 	by := map[string][]*blob{}
 	for _, b := range list {
 		by[b.project] = append(by[b.project], b)
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(l.parallel)
-	for project, blobs := range by {
-		for part := range slices.Chunk(blobs, chunkBlobs) {
+	for _, project := range sortedKeys(by) {
+		for part := range slices.Chunk(by[project], chunkBlobs) {
 			g.Go(func() error {
 				return l.with(ctx, project, func(r *git.Blobs) error {
-					for _, b := range part {
-						if err := do(r, b); err != nil {
-							return fmt.Errorf("read %s from %s: %w", b.oid, project, err)
-						}
+					oids := make([]string, len(part))
+					for i, b := range part {
+						oids[i] = b.oid
 					}
-					return nil
+					return r.CopyAll(oids, func(i int, size int64, content io.Reader) error {
+						if ctx.Err() != nil {
+							return context.Cause(ctx)
+						}
+						return do(part[i], size, content)
+					})
 				})
 			})
 		}

@@ -108,8 +108,8 @@ func (b *build) edits(diffs []partDiff) (goes, comes []edit, err error) {
 				goes = append(goes, edit{path: path})
 			}
 			switch {
-			case e.New.Kind == 0:
-			case e.New.Kind == git.Submodule:
+			case e.New.Kind == git.Absent:
+			case e.New.Kind == git.Gitlink:
 				if in != path {
 					bad = append(bad, fmt.Errorf("%q of %s is a submodule, and nothing is to be put there", path, d.part.Project))
 				}
@@ -131,10 +131,10 @@ func (b *build) edits(diffs []partDiff) (goes, comes []edit, err error) {
 }
 
 // isFile reports whether an entry is a file or a link: something that stands in a tree by itself.
-func isFile(e git.Entry) bool { return e.Kind == git.Blob || e.Kind == git.Link }
+func isFile(e git.Entry) bool { return e.Kind != git.Absent && e.Kind != git.Gitlink }
 
 func (b *build) come(p change.Part, path string, e git.Entry) (edit, error) {
-	c := edit{path: path, blob: b.library.blob(p.Project, e.OID), link: e.Kind == git.Link}
+	c := edit{path: path, blob: b.library.blob(p.Project, e.OID), link: e.Kind == git.Symlink}
 	if len(path) > release.MaxTarget {
 		return c, fmt.Errorf("a path of %d bytes", len(path))
 	}
@@ -143,8 +143,11 @@ func (b *build) come(p change.Part, path string, e git.Entry) (edit, error) {
 			return c, err
 		}
 	}
-	if e.Kind == git.Blob {
-		c.mode = release.FileMode(uint32(e.Mode) & 0o777)
+	switch e.Kind {
+	case git.Regular:
+		c.mode = 0o644
+	case git.Executable:
+		c.mode = 0o755
 	}
 	return c, nil
 }
@@ -246,7 +249,7 @@ func (b *build) unlinked(ctx context.Context, path string, now map[string]partDi
 		return err
 	}
 	for _, e := range all {
-		if at := join(around.part.Path, e.Path); at == path && e.New.Kind == git.Submodule && !b.s.exclude(at) {
+		if at := join(around.part.Path, e.Path); at == path && e.New.Kind == git.Gitlink && !b.s.exclude(at) {
 			return fmt.Errorf("%q of %s is a submodule, and nothing is to be put there", path, around.part.Project)
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -156,14 +155,7 @@ func (b *build) patchPart(ctx context.Context, p *change.Part, list []patchFile)
 	if err != nil {
 		return err
 	}
-	head, err := repo.Commit(ctx, p.Head)
-	if err == nil && head.Tree != p.Tree {
-		err = fmt.Errorf("commit %s has another tree than %s", p.Head, p.Tree)
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", p.Path, err)
-	}
-	at := p.Head
+	at := p.Tree
 	for _, f := range list {
 		next, err := repo.Apply(ctx, at, f.text, f.name)
 		if err != nil {
@@ -173,14 +165,7 @@ func (b *build) patchPart(ctx context.Context, p *change.Part, list []patchFile)
 		sum := sha256.Sum256(f.text)
 		p.Patches = append(p.Patches, change.Patch{Name: f.name, Sum: hex.EncodeToString(sum[:])})
 	}
-	c, err := repo.Commit(ctx, at)
-	if err == nil && c.Tree == "" {
-		err = errors.New("it has no tree")
-	}
-	if err != nil {
-		return fmt.Errorf("%s with its security patches: %w", p.Path, err)
-	}
-	p.Patched = c.Tree
+	p.Patched = at
 	return nil
 }
 

@@ -8,6 +8,7 @@
 package staging
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -95,7 +96,8 @@ func (e *RefusedError) Error() string {
 	return text
 }
 
-// Stager builds releases. Its methods may be called from several goroutines.
+// Stager builds releases. One build works at a time in its directory, whoever builds: the deploy's lock sees to it. A dry one
+// may run beside it.
 type Stager struct {
 	o       Options
 	exclude func(path string) bool
@@ -124,8 +126,16 @@ func New(o Options) (*Stager, error) {
 	return s, nil
 }
 
-func (s *Stager) mkdirs() error {
-	return os.MkdirAll(filepath.Join(s.o.Dir, "records"), 0o700)
+// ready makes the directories and takes away what a build left that was killed.
+func (s *Stager) ready(ctx context.Context) error {
+	if err := os.MkdirAll(filepath.Join(s.o.Dir, "records"), 0o700); err != nil {
+		return err
+	}
+	left, err := filepath.Glob(filepath.Join(s.o.Dir, "work-*"))
+	for _, dir := range left {
+		err = errors.Join(err, os.RemoveAll(dir))
+	}
+	return errors.Join(err, s.retire(ctx))
 }
 
 // BuildOptions say what a build is for.
