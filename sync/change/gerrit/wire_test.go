@@ -51,7 +51,7 @@ func TestRetries(t *testing.T) {
 		{"cut off twice, then well", times(lost, lost, good), 3, nil, time.Millisecond, 2 * time.Second},
 		{"hangs once, then well", times(hang, good), 2, nil, 15 * time.Second, 16 * time.Second},
 		{"hangs", hang, 2, ErrDown, 30 * time.Second, 30 * time.Second},
-		{"asks for 7 s", times(after("7"), good), 2, nil, 7 * time.Second, 7 * time.Second},
+		{"asks for 7 s, then well", times(after("7"), good), 2, nil, 7 * time.Second, 7 * time.Second},
 		{"asks for an hour", after("3600"), 1, ErrDown, 0, 0},
 		{"down", fails(503, "down"), maxTries, ErrDown, 5 * time.Second, 30 * time.Second},
 		{"cut off for ever", lost, maxTries, ErrDown, 5 * time.Second, 30 * time.Second},
