@@ -52,17 +52,26 @@ func (j *judging) rotate(circle []int) []int {
 }
 
 func (j *judging) cyclic(circle []int) {
-	first := j.g.Changes[circle[0]]
-	if len(circle) == 2 {
-		j.find(Error, first, RuleCyclic, "depends on itself: %s. Nothing can merge it: correct its message", j.g.chain(circle))
-	} else {
-		var others []string
-		for _, n := range circle[1 : len(circle)-1] {
-			others = append(others, j.g.name(n))
-		}
-		j.find(Error, first, RuleCyclic, "and %s need each other in a circle: %s. Nothing can merge them: take a Depends-On out of one's message", list(others), j.g.chain(circle))
+	var names []string
+	for _, n := range circle[1:] {
+		names = append(names, j.g.name(n))
 	}
-	j.findings[len(j.findings)-1].Chain = circle
+	names = append(names[len(names)-1:], names[:len(names)-1]...) // as the circle begins
+	text := fmt.Sprintf("%s need each other in a circle: %s. Nothing can merge them: %s", list(names), j.g.chain(circle), j.g.opening(circle))
+	if len(names) == 1 {
+		text = fmt.Sprintf("%s depends on itself: %s. Nothing can merge it: correct its message", names[0], j.g.chain(circle))
+	}
+	j.findings = append(j.findings, Finding{Level: Error, Change: circle[0], Rule: RuleCyclic, Text: text, Chain: circle})
+}
+
+// opening says how a circle can be opened. One with an old patch set in it comes from turning two changes round.
+func (g *Graph) opening(circle []int) string {
+	for i, n := range circle[1:] {
+		if need := g.need(circle[i], n); need.PatchSet != 0 {
+			return fmt.Sprintf("rebase %d, which stands on an old patch set of %d", circle[i], n)
+		}
+	}
+	return "take a Depends-On out of the message of one"
 }
 
 // reached are all changes, from the asked ones on.

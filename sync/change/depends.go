@@ -3,6 +3,7 @@ package change
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -103,8 +104,10 @@ func (j *judging) verdict(c, d *Change) {
 	case from == Config:
 		j.everywhere(c, d)
 	case d.Status == Merged && (from == Master || j.in(d, c.Branch)):
+	case from == Master:
+		j.needed(Error, c, d, RuleDependsBranch, c.Branch, "is not merged", "Have it merged first")
 	default:
-		j.needed(Error, c, d, RuleDependsBranch, c.Branch, "is "+j.notIn(d, []string{c.Branch}), j.pick(d, []string{c.Branch}))
+		j.needed(Error, c, d, RuleDependsBranch, c.Branch, "is "+j.notIn(d, []string{c.Branch}), j.pick(c, d, []string{c.Branch}))
 	}
 }
 
@@ -112,9 +115,9 @@ func (j *judging) mergedOrAsked(c, d *Change, rule string) {
 	if d.Status == Merged || j.g.asked(d.Number) {
 		return
 	}
-	state := "is not merged, and not among the changes to deploy"
+	state := "is neither merged nor among the changes to deploy"
 	if d.WIP {
-		state = "is work in progress, and not among the changes to deploy"
+		state = "is work in progress and not among the changes to deploy"
 	}
 	j.needed(Error, c, d, rule, "", state, fmt.Sprintf("Name %d too, or have it merged first", d.Number))
 }
@@ -123,14 +126,14 @@ func (j *judging) mergedOrAsked(c, d *Change, rule string) {
 func (j *judging) everywhere(c, d *Change) {
 	live, upcoming, rollback := j.lacking(d)
 	if len(live) > 0 {
-		j.needed(Error, c, d, RuleDependsLive, "", "is "+j.notIn(d, live)+", which wikis run", j.pick(d, live))
+		j.needed(Error, c, d, RuleDependsLive, "", "is "+j.notIn(d, live)+", which wikis run", j.pick(c, d, live))
 	}
 	if len(upcoming) > 0 {
-		j.needed(Error, c, d, RuleDependsUpcoming, "", "is "+j.notIn(d, upcoming)+", which wikis will run next", j.pick(d, upcoming))
+		j.needed(Error, c, d, RuleDependsUpcoming, "", "is "+j.notIn(d, upcoming)+", which wikis will run next", j.pick(c, d, upcoming))
 	}
 	if rollback != "" {
 		j.needed(Ask, c, d, RuleDependsRollback, "", "is "+j.notIn(d, []string{rollback})+", to which the wikis would return if the only live version had to be left",
-			j.pick(d, []string{rollback}))
+			j.pick(c, d, []string{rollback}))
 	}
 }
 
@@ -176,7 +179,7 @@ func (j *judging) elsewhere(c, d *Change, siblings []*Change) {
 		}
 	}
 	if len(lack) > 0 {
-		j.needed(Ask, c, d, RuleDependsSomeLive, "", fmt.Sprintf("was picked to %s, and is %s, which wikis run too", list(have), j.notIn(d, lack)), j.pick(d, lack))
+		j.needed(Ask, c, d, RuleDependsSomeLive, "", fmt.Sprintf("was picked to %s, and is %s, which wikis run too", list(have), j.notIn(d, lack)), j.pick(c, d, lack))
 	}
 }
 
@@ -192,7 +195,7 @@ func (j *judging) abandoned(c, d *Change) {
 
 // release is how c is freed from needing d.
 func (j *judging) release(c, d *Change) string {
-	if j.g.why(c.Number, d.Number) == Parent {
+	if j.g.need(c.Number, d.Number).Why == Parent {
 		return "rebase it"
 	}
 	return "take the Depends-On out of its message"
@@ -225,9 +228,8 @@ func (j *judging) notIn(d *Change, branches []string) string {
 	return "merged, but not in " + list(branches)
 }
 
-// pick says how d comes to these branches.
-func (j *judging) pick(d *Change, branches []string) string {
-	text := fmt.Sprintf("Cherry-pick %d to %s, and name the cherry-pick too", d.Number, list(branches))
+// pick says how d comes to these branches, for c.
+func (j *judging) pick(c, d *Change, branches []string) string {
 	var without []string
 	for _, v := range j.l.Versions {
 		if _, ok := v.Paths[d.Project]; !ok && slices.Contains(branches, v.Branch) {
@@ -235,24 +237,35 @@ func (j *judging) pick(d *Change, branches []string) string {
 		}
 	}
 	if len(without) > 0 {
-		text = fmt.Sprintf("%s has no %s at all: wait for the next version, or make %s not need it there", list(without), plain(d.Project, 200), "the configuration")
+		return fmt.Sprintf("There is no %s in %s: wait until no such version is left, or let %d do without it there", plain(d.Project, 200), list(without), c.Number)
 	}
-	return text
+	return fmt.Sprintf("Cherry-pick %d to %s, and name the cherry-pick too", d.Number, list(branches))
 }
 
 // needed finds something about d, which c needs. What is found of d for several changes is one finding, with all chains.
-func (j *judging) needed(level Level, c, d *Change, rule, about, state, advice string) {
+func (j *judging) needed(level Level, c, d *Change, rule, where, state, advice string) {
 	chain := append(j.path(c.Number), d.Number)
-	key := strings.Join([]string{rule, fmt.Sprint(d.Number), about}, " ")
+	key := about(rule, d, where)
 	if i, ok := j.index[key]; ok {
-		j.findings[i].Text += "; also " + j.g.chain(chain)
+		f := &j.findings[i]
+		if f.Chain == nil { // it was asked for, too
+			f.Chain = chain
+			f.Text += ". Needed by: " + j.g.chain(chain)
+		} else {
+			f.Text += "; also " + j.g.chain(chain)
+		}
 		return
 	}
 	j.index[key] = len(j.findings)
 	j.findings = append(j.findings, Finding{
 		Level: level, Change: d.Number, Rule: rule, Chain: chain,
-		Text: fmt.Sprintf("%s %s, but %s needs it. %s. Needed by: %s", d, state, c, advice, j.g.chain(chain)),
+		Text: fmt.Sprintf("%s %s, and %s needs it. %s. Needed by: %s", d, state, c, advice, j.g.chain(chain)),
 	})
+}
+
+// about is what a finding is about: a rule, a change, and where it holds if that is not everywhere.
+func about(rule string, d *Change, where string) string {
+	return strings.Join([]string{rule, strconv.Itoa(d.Number), where}, " ")
 }
 
 // path leads from an asked change to one that was reached.

@@ -66,7 +66,7 @@ func (g *Graph) chain(numbers []int) string {
 		if i == 0 {
 			continue
 		}
-		why := g.why(numbers[i-1], n)
+		why := g.need(numbers[i-1], n).Why
 		if !slices.Contains(whys, why) {
 			whys = append(whys, why)
 		}
@@ -74,12 +74,11 @@ func (g *Graph) chain(numbers []int) string {
 	return strings.Join(words, " -> ") + " (" + strings.Join(whys, ", ") + ")"
 }
 
-// why is by what a change needs another one.
-func (g *Graph) why(from, to int) string {
-	for _, need := range g.Needs[from] {
-		if need.On == to {
-			return need.Why
-		}
+// need is that of a change on another one.
+func (g *Graph) need(from, to int) Need {
+	i := slices.IndexFunc(g.Needs[from], func(n Need) bool { return n.On == to })
+	if i < 0 {
+		return Need{On: to}
 	}
-	return "unknown"
+	return g.Needs[from][i]
 }

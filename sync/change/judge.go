@@ -101,6 +101,7 @@ func (j *judging) find(level Level, c *Change, rule, format string, args ...any)
 // asked judges one that was asked for, by itself.
 func (j *judging) asked(c *Change) {
 	if c.Status == Abandoned {
+		j.index[about(RuleAbandoned, c, "")] = len(j.findings)
 		j.find(Error, c, RuleAbandoned, "is abandoned: restore it in Gerrit, or leave it out")
 		return
 	}

@@ -32,19 +32,18 @@ type RiskOptions struct {
 	BetaOnly []string
 }
 
-// riskRules tell by its path what a file means. Where is what a change must be.
+// riskRules tell by its path what a file of a change means.
 var riskRules = []struct {
 	kind  string
-	where func(l Layout, c *Change) bool
-	match func(p string) bool
+	match func(l Layout, c *Change, p string) bool
 	text  string
 }{
-	{RiskL10n, isWiki, isL10n, "the localisation cache is built anew, which takes a while"},
-	{RiskRegistration, isWiki, isRegistration, "a name in it that the code does not have breaks every page"},
-	{RiskSchema, isWiki, isSchema, "a deploy changes no database: see that the schema was changed before, and that both forms work"},
-	{RiskVendor, isWiki, isVendor, "libraries change for everything that uses them"},
-	{RiskVersions, isConfig, isVersions, "wikis move to other versions"},
-	{RiskSecrets, isWiki, isSecrets, "private settings belong on the deploy host, not into a change that everybody can read"},
+	{RiskL10n, isL10n, "the localisation cache is built anew, which takes a while"},
+	{RiskRegistration, isRegistration, "a name in it that the code does not have breaks every page"},
+	{RiskSchema, isSchema, "a deploy changes no database: see that the schema was changed before, and that both forms work"},
+	{RiskVendor, isVendor, "libraries change for everything that uses them"},
+	{RiskVersions, isVersions, "wikis move to other versions"},
+	{RiskSecrets, isSecrets, "private settings belong on the deploy host, not into a change that everybody can read"},
 }
 
 // Risks returns the risks of changes, change by change.
@@ -52,10 +51,13 @@ func Risks(cs []Change, l Layout, o RiskOptions) []Risk {
 	var risks []Risk
 	for i := range cs {
 		c := &cs[i]
+		if l.kind(c) == Foreign {
+			continue
+		}
 		touched := paths(c)
 		for _, rule := range riskRules {
-			hit := slices.DeleteFunc(slices.Clone(touched), func(p string) bool { return !rule.match(p) })
-			if len(hit) > 0 && rule.where(l, c) {
+			hit := slices.DeleteFunc(slices.Clone(touched), func(p string) bool { return !rule.match(l, c, p) })
+			if len(hit) > 0 {
 				risks = append(risks, Risk{Change: c.Number, Kind: rule.kind, Paths: hit, Text: fmt.Sprintf("%s touches %s: %s", c, some(hit), rule.text)})
 			}
 		}
@@ -117,7 +119,6 @@ func some(paths []string) string {
 	return list(words)
 }
 
-func isWiki(l Layout, c *Change) bool   { return l.kind(c) != Foreign }
 func isConfig(l Layout, c *Change) bool { return l.kind(c) == Config }
 
 // within reports whether a directory of that name is part of a path.
@@ -125,25 +126,25 @@ func within(p, dir string) bool {
 	return strings.HasPrefix(p, dir+"/") || strings.Contains(p, "/"+dir+"/")
 }
 
-func isL10n(p string) bool { return within(p, "i18n") || within(p, "languages") }
+func isL10n(_ Layout, _ *Change, p string) bool { return within(p, "i18n") || within(p, "languages") }
 
-func isRegistration(p string) bool {
-	base := path.Base(p)
-	return base == "extension.json" || base == "skin.json"
+func isRegistration(_ Layout, _ *Change, p string) bool {
+	return slices.Contains([]string{"extension.json", "skin.json"}, path.Base(p))
 }
 
-func isSchema(p string) bool {
-	base := path.Base(p)
-	return within(p, "sql") || within(p, "db_patches") || within(p, "patches") || within(p, "abstractSchemaChanges") || path.Ext(p) == ".sql" || base == "tables.json"
+func isSchema(_ Layout, _ *Change, p string) bool {
+	return slices.ContainsFunc([]string{"sql", "db_patches", "patches", "abstractSchemaChanges"}, func(dir string) bool { return within(p, dir) }) ||
+		path.Ext(p) == ".sql" || path.Base(p) == "tables.json"
 }
 
-func isVendor(p string) bool {
-	base := path.Base(p)
-	return within(p, "vendor") || base == "composer.json" || base == "composer.lock" || base == "composer.local.json"
+func isVendor(_ Layout, c *Change, p string) bool {
+	return path.Base(c.Project) == "vendor" || within(p, "vendor") || slices.Contains([]string{"composer.json", "composer.lock", "composer.local.json"}, path.Base(p))
 }
 
-func isVersions(p string) bool { return p == "wikiversions.json" || p == "wikiversions.php" }
+func isVersions(l Layout, c *Change, p string) bool {
+	return isConfig(l, c) && slices.Contains([]string{"wikiversions.json", "wikiversions.php"}, p)
+}
 
-func isSecrets(p string) bool {
-	return path.Base(p) == "PrivateSettings.php" || strings.HasPrefix(p, "private/")
+func isSecrets(l Layout, c *Change, p string) bool {
+	return path.Base(p) == "PrivateSettings.php" || isConfig(l, c) && strings.HasPrefix(p, "private/")
 }
