@@ -98,6 +98,7 @@ func (a accountInfo) long() string {
 
 var (
 	changeIDForm = regexp.MustCompile(`^I[0-9a-f]{40}$`)
+	anyIDForm    = regexp.MustCompile(`^I[0-9a-f]{8}[!-~]{0,200}$`) // what Gerrit lets pass
 	commitForm   = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
 )
 
@@ -123,7 +124,7 @@ func (i *changeInfo) head() (change.Change, error) {
 	switch {
 	case x.Number <= 0:
 		return x, errors.New("it has no number")
-	case !changeIDForm.MatchString(x.ID):
+	case !anyIDForm.MatchString(x.ID):
 		return x, fmt.Errorf("its Change-Id is %q", clip(x.ID, 60))
 	case !named(x.Project) || !named(x.Branch):
 		return x, fmt.Errorf("it is in project %q, branch %q", clip(x.Project, 100), clip(x.Branch, 100))

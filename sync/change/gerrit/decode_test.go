@@ -95,6 +95,9 @@ func TestFields(t *testing.T) {
 	if x := made(t, c, without); x.Mergeable != change.Unknown || x.Votes != nil || x.Topic != "" {
 		t.Errorf("%+v", x)
 	}
+	if x := made(t, c, info(1001, object{"change_id": "I0123456789-by-hand"})); x.ID != "I0123456789-by-hand" {
+		t.Errorf("id %s", x.ID)
+	}
 	if ref(7, 3) != "refs/changes/07/7/3" || ref(1200, 1) != "refs/changes/00/1200/1" {
 		t.Error(ref(7, 3), ref(1200, 1))
 	}
@@ -204,7 +207,7 @@ func FuzzAnswer(f *testing.F) {
 		}
 		for _, x := range list {
 			if x.Number <= 0 || x.PatchSet <= 0 || !commitForm.MatchString(x.Revision) || x.Ref != ref(x.Number, x.PatchSet) || x.Project == "" || x.Files == nil ||
-				!changeIDForm.MatchString(x.ID) || strings.ContainsFunc(x.Project+x.Branch, unicode.IsControl) {
+				!anyIDForm.MatchString(x.ID) || strings.ContainsFunc(x.Project+x.Branch, unicode.IsControl) {
 				t.Errorf("%+v", x)
 			}
 		}

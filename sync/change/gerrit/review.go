@@ -74,7 +74,7 @@ func (c *Client) Submit(ctx context.Context, x change.Change) error {
 	})
 }
 
-// Comment writes a text beside a change's current patch set.
+// Comment writes a text beside a change's current patch set. After a lost answer, the same text of ours from before counts.
 func (c *Client) Comment(ctx context.Context, number int, text, tag string) error {
 	what := fmt.Sprintf("comment on change %d", number)
 	self, err := c.account(ctx)
