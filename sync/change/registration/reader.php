@@ -38,7 +38,8 @@ final class Scan {
 	private $uses = [];
 	private $vars = [];
 	private $tables;
-	public $out = [ 'classes' => [], 'functions' => [], 'class_aliases' => [], 'defines' => [], 'tables' => [], 'words' => [] ];
+	public $out = [ 'classes' => [], 'functions' => [], 'class_aliases' => [], 'defines' => [], 'gets' => [], 'hases' => [], 'tables' => [],
+		'words' => [] ];
 
 	private const NAMES = [ T_STRING => 1, T_NS_SEPARATOR => 1, T_NAME_QUALIFIED => 1, T_NAME_FULLY_QUALIFIED => 1, T_NAME_RELATIVE => 1 ];
 
@@ -207,7 +208,7 @@ final class Scan {
 					$this->call( $i );
 					break;
 				case T_VARIABLE:
-					if ( $this->tables && $depth === 0 && $top === null && $this->text[$i + 1] === '=' ) {
+					if ( $this->tables && $top === null && $depth === 0 && $this->text[$i + 1] === '=' ) {
 						$j = $i + 2;
 						$this->vars[$this->text[$i]] = $v = $this->value( $j );
 						$this->table( $this->text[$i], $v );
@@ -463,7 +464,7 @@ final class Scan {
 		return $i;
 	}
 
-	// call notices class_alias( A::class, 'B' ) and ->defineService( 'X', … ).
+	// call notices class_alias( A::class, 'B' ), ->defineService( 'X', … ), ->get( 'X' ) and ->has( 'X' ).
 	private function call( int $i ): void {
 		if ( $this->text[$i + 1] !== '(' ) {
 			return;
@@ -485,7 +486,31 @@ final class Scan {
 			if ( is_string( $name ) ) {
 				$this->out['defines'][] = $name;
 			}
+		} elseif ( ( $what === 'get' || $what === 'has' ) && $this->id[$i + 2] === T_CONSTANT_ENCAPSED_STRING && $this->text[$i + 3] === ')' ) {
+			$name = $this->literal( $this->text[$i + 2] );
+			if ( strlen( $name ) < 200 && preg_match( '/(config|conf|options)$/i', $this->receiver( $i ) ) ) {
+				$this->out[$what === 'get' ? 'gets' : 'hases'][] = $name;
+			}
 		}
+	}
+
+	// receiver is the name of the variable, property or method whose value a method at $i is called on.
+	private function receiver( int $i ): string {
+		if ( $i < 2 || $this->text[$i - 1] !== '->' && $this->text[$i - 1] !== '?->' ) {
+			return '';
+		}
+		$i -= 2;
+		$depth = 0;
+		if ( $this->text[$i] === ')' ) {
+			for ( ; $i > 0; $i-- ) {
+				$depth += $this->text[$i] === ')' ? 1 : ( $this->text[$i] === '(' ? -1 : 0 );
+				if ( $depth === 0 ) {
+					break;
+				}
+			}
+			$i--;
+		}
+		return $i >= 0 && ( $this->id[$i] === T_VARIABLE || $this->id[$i] === T_STRING ) ? $this->text[$i] : '';
 	}
 
 	private function table( string $name, $v ): void {
@@ -665,7 +690,7 @@ final class Scan {
 
 // builtin tells of a class or function that PHP or one of its extensions brings.
 function builtin( string $name ): array {
-	$out = [ 'classes' => [], 'functions' => [], 'class_aliases' => [], 'defines' => [], 'tables' => (object)[], 'words' => [] ];
+	$out = [ 'classes' => [], 'functions' => [], 'class_aliases' => [], 'defines' => [], 'gets' => [], 'hases' => [], 'tables' => (object)[], 'words' => [] ];
 	if ( function_exists( $name ) && ( new ReflectionFunction( $name ) )->isInternal() ) {
 		$out['functions'][] = $name;
 	}
