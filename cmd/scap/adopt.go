@@ -29,7 +29,7 @@ adopted already are left alone.
 
 // runAdopt is scap adopt.
 func (a *app) runAdopt(ctx context.Context, names []string) error {
-	d, ctx, err := a.openDeploy(ctx, "adopt")
+	d, ctx, err := a.openDeploy(ctx, "adopt", inTurn)
 	if err != nil {
 		return err
 	}

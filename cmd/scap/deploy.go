@@ -16,6 +16,7 @@ import (
 
 	"scap/canary"
 	"scap/canary/probe"
+	"scap/cmd/internal/announce"
 	"scap/cmd/internal/config"
 	"scap/cmd/internal/ui"
 	"scap/phases"
@@ -38,6 +39,7 @@ type deploy struct {
 	release release.ID            // that is deployed
 	journal *journal.Writer
 	view    ui.View
+	crew    *announce.Crew   // tells those who do not look at this terminal; nil tells nobody
 	before  []journal.Record // done before the Runner begins
 }
 
@@ -53,7 +55,7 @@ func hostName() string {
 }
 
 // openDeploy takes the lock and opens the deploy host's store. The context it returns ends when the lock is lost.
-func (a *app) openDeploy(ctx context.Context, why string) (*deploy, context.Context, error) {
+func (a *app) openDeploy(ctx context.Context, why string, t turn) (*deploy, context.Context, error) {
 	conf, err := a.load()
 	if err != nil {
 		return nil, ctx, err
@@ -62,10 +64,7 @@ func (a *app) openDeploy(ctx context.Context, why string) (*deploy, context.Cont
 		return nil, ctx, err
 	}
 	began := time.Now()
-	lock, err := lease.TryAcquire(ctx, filepath.Join(conf.Deploy.DeployDir, "lock"), lease.Holder{Who: who(), Why: why, Host: hostName()})
-	if errors.Is(err, lease.ErrHeld) {
-		return nil, ctx, coded{exitLocked, err}
-	}
+	lock, err := a.acquire(ctx, conf, why, t)
 	if err != nil {
 		return nil, ctx, err
 	}
@@ -174,8 +173,23 @@ func (d *deploy) runner() *phases.Runner {
 	}
 	return &phases.Runner{
 		Journal: to, Ask: d.ask, Leave: d.leave.Done(),
-		Observers: []func(journal.Record){d.view.Show},
+		Observers: d.observers(),
 	}
+}
+
+// observers are told every record: the view, and those who announce it.
+func (d *deploy) observers() []func(journal.Record) {
+	list := []func(journal.Record){d.view.Show}
+	if d.crew == nil {
+		var err error
+		if d.crew, err = openCrew(d.conf); err != nil { // a deploy needs nobody to tell of it
+			fmt.Fprintf(d.stderr, "scap: nothing is announced: %s\n", harmless(err.Error()))
+		}
+	}
+	if d.crew != nil {
+		list = append(list, d.crew.Observe)
+	}
+	return list
 }
 
 // ask lets the view step aside while the deployer is asked.
@@ -215,6 +229,7 @@ func (d *deploy) close() {
 	if d.fleet != nil {
 		d.fleet.close()
 	}
+	d.dismiss()
 	if d.journal != nil {
 		_ = d.journal.Close() // every record was fsynced when it was written
 	}

@@ -21,6 +21,10 @@ type planOptions struct {
 	back      bool                      // to an older release
 	confirm   bool                      // ask where the configuration says so
 	still     func([]phases.Seen) error // asked under the lock, before anything is done; nil: nothing
+	verb      string                    // for the journal; "" is sync
+	changes   []journal.Change          // that it is about
+	expect    release.ID                // what the fleet must serve: the release was composed for that; zero: whatever it is
+	after     *phases.After             // what comes between the test servers and the rest
 }
 
 // plan turns the configured phases into a Plan for r.
@@ -29,7 +33,7 @@ func (f *fleet) plan(deploy string, r release.Release, o planOptions) (phases.Pl
 		Deploy: deploy, Release: r, Message: o.message, User: who(), Host: hostName(),
 		Back: o.back, Emergency: o.emergency, DespiteRed: o.despite, Repair: true, Prune: true,
 		Limits: phases.Limits{Stage: f.conf.Deploy.StageTimeout}, HoldLimit: f.conf.Deploy.HoldLimit,
-		Pools: f.pools(),
+		Pools: f.pools(), Verb: o.verb, Changes: o.changes, Base: o.expect,
 	}
 	if !o.back && !o.noWatch && o.noGate == "" {
 		gate, err := f.watchGate()
@@ -75,7 +79,10 @@ func (f *fleet) wayBack(why string) phases.Phase {
 // phase is one of the configuration's; the hosts of later ones still run the old release while it is judged.
 func (f *fleet) phase(c config.Phase, later []config.Phase, o planOptions) (phases.Phase, error) {
 	ph := phases.Phase{
-		Name: c.Name, Targets: f.of(c), Bake: c.Bake, Confirm: c.Confirm && o.confirm,
+		Name: c.Name, Targets: f.of(c), Bake: c.Bake, Confirm: (c.Confirm || isTest(c) && o.after != nil) && o.confirm, Hint: c.Hint,
+	}
+	if o.after != nil && c.Name == lastTest(f.conf) {
+		ph.After = o.after
 	}
 	ph.Fanout.Width = c.Width.Of(len(c.Hosts))
 	ph.Fanout.MaxFailures = c.MaxFailures.Of(len(c.Hosts))

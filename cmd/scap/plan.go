@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -63,6 +64,12 @@ func (a *app) runPlan(ctx context.Context, message string, o planFlags) error {
 	conf, err := a.load()
 	if err != nil {
 		return err
+	}
+	if conf.Staging != nil {
+		if o.manifest != "" {
+			return usage(errors.New("--manifest reads a staged directory: with a section staging there is none"))
+		}
+		return a.planBackport(ctx, nil, backportOptions{})
 	}
 	if err := makeDeployDir(conf.Deploy.DeployDir); err != nil {
 		return err
@@ -160,6 +167,9 @@ func (a *app) planOffline(ctx context.Context, o planFlags) error {
 	conf, err := a.load()
 	if err != nil {
 		return err
+	}
+	if conf.Staging != nil {
+		return usage(errors.New("--offline reads a staged directory: with a section staging `scap lint` checks the tree without asking a host"))
 	}
 	staged, err := store.Scan(ctx, conf.Deploy.StageDir, conf.Deploy.Excludes)
 	if err != nil {

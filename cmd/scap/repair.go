@@ -29,7 +29,7 @@ host to it, proves it and puts it back into the pool. The other hosts must be on
 
 // runRepair is scap repair.
 func (a *app) runRepair(ctx context.Context, names []string) error {
-	d, ctx, err := a.openDeploy(ctx, fmt.Sprintf("repair %v", names))
+	d, ctx, err := a.openDeploy(ctx, fmt.Sprintf("repair %v", names), inTurn)
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ journal only says what the deploy was for. It may be repeated, and killed, as of
 
 // runResume is scap resume.
 func (a *app) runResume(ctx context.Context, fromTargets bool) error {
-	d, ctx, err := a.openDeploy(ctx, "resume")
+	d, ctx, err := a.openDeploy(ctx, "resume", urgent)
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,8 @@ func newRollbackCommand(a *app) *cobra.Command {
 targets already. Without RELEASE it is the last one that a deploy left proven everywhere, never one that a gate failed.
 RELEASE is its name or the first digits of it (` + "`scap status`" + ` and the journal show names).
 
+A release that lacks a security patch which is served now is refused, unless --without-patches says why.
+
 Hosts that do not serve well are no capacity: a fleet that is broken everywhere is rolled back at full width. A failure
 does not turn it around; it goes on past failures and names them. A probe that fails is told and not obeyed. Ctrl-C takes
 the hosts back to the release that they came from, as in every deploy: to stay on the way, let it end.
@@ -31,13 +33,36 @@ the hosts back to the release that they came from, as in every deploy: to stay o
 			return a.runRollback(cmd.Context(), strings.Join(args, ""), o)
 		},
 	}
-	cmd.Flags().Var((*reason)(&o.emergency), "emergency", "do not drain, do not wait for requests in flight, at full width; the `REASON` is journaled")
+	f := cmd.Flags()
+	f.Var((*reason)(&o.emergency), "emergency", "do not drain, do not wait for requests in flight, at full width; the `REASON` is journaled")
+	f.Var((*reason)(&o.unpatched), "without-patches", "go back past a security patch: the release lacks what is served now; the `REASON` is journaled")
 	return cmd
+}
+
+// keepsPatches refuses a rollback to a release that lacks a private patch which is served now.
+func (d *deploy) keepsPatches(to release.ID, o syncOptions) error {
+	if d.conf.Staging == nil || o.because != "" { // the watch goes back by itself to what it came from
+		return nil
+	}
+	from, err := latest(d.conf)
+	if err != nil {
+		return err
+	}
+	lost, err := d.withoutPatches(from, to)
+	switch {
+	case err != nil && o.unpatched == "":
+		return fmt.Errorf("whether %s has every security patch is not known: %w; --without-patches REASON goes on", to.Short(), err)
+	case o.unpatched != "":
+		d.before = append(d.before, journal.Record{Kind: journal.Note, Text: fmt.Sprintf("without %s: %s", some(len(lost), "private patch"), o.unpatched)})
+	case len(lost) > 0:
+		return fmt.Errorf("%s lacks private patches that are served now: %s. Deploy the mended tree instead (`scap sync`), or say --without-patches REASON", to.Short(), strings.Join(lost, ", "))
+	}
+	return nil
 }
 
 // runRollback is scap rollback.
 func (a *app) runRollback(ctx context.Context, name string, o syncOptions) error {
-	d, ctx, err := a.openDeploy(ctx, orText("rollback "+name, "rollback"))
+	d, ctx, err := a.openDeploy(ctx, orText("rollback "+name, "rollback"), urgent)
 	if err != nil {
 		return err
 	}
@@ -52,7 +77,10 @@ func (a *app) runRollback(ctx context.Context, name string, o syncOptions) error
 	if o.because != "" {
 		why = ": " + o.because
 	}
-	return d.roll(ctx, r, planOptions{message: "rollback to " + r.ID.Short() + why, emergency: o.emergency, back: true, still: o.still, noGate: "a rollback asks no gate: it goes to a release that was good"})
+	if err := d.keepsPatches(r.ID, o); err != nil {
+		return err
+	}
+	return d.roll(ctx, r, planOptions{message: "rollback to " + r.ID.Short() + why, emergency: o.emergency, back: true, still: o.still, noGate: "a rollback asks no gate: it goes to a release that was good", verb: "rollback"})
 }
 
 // goal finds the release to go back to.

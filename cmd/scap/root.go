@@ -61,8 +61,10 @@ reads the error rate only after the new runtime is proven, and goes back to one 
 	f.BoolVar(&a.json, "json", false, "one line of JSON for each record or result, in place of the view")
 	f.BoolVarP(&a.yes, "yes", "y", false, "answer yes to the questions that ask whether to go on; a gate that holds still rolls back")
 	root.AddCommand(
-		newSyncCommand(a), newPlanCommand(a), newRollbackCommand(a), newResumeCommand(a), newRepairCommand(a), newWatchCommand(a), newGateCommand(a), newReplayCommand(a),
-		newStatusCommand(a), newAdoptCommand(a), newConfigCommand(a), newDemoCommand(a), newVersionCommand(a),
+		newBackportCommand(a), newSyncCommand(a), newPlanCommand(a), newRollbackCommand(a), newResumeCommand(a), newRepairCommand(a), newWatchCommand(a), newGateCommand(a), newReplayCommand(a),
+		newStatusCommand(a), newAdoptCommand(a), newConfigCommand(a), newLockCommand(a), newHistoryCommand(a), newSayCommand(a),
+		newDemoCommand(a), newVersionCommand(a),
+		newLintCommand(a), newWikiversionsCommand(a), newMWScriptCommand(a), newCleanCommand(a),
 	)
 	fitHelp(root)
 	return root
@@ -180,7 +182,7 @@ func (r *reason) Set(text string) error {
 func (r *reason) Type() string { return "REASON" }
 
 // speaksJSON names the verbs that --json changes. With any other it would be without effect.
-var speaksJSON = []string{"sync", "rollback", "resume", "status", "watch", "gate explain", "gate simulate", "gate replay", "gate backtest"}
+var speaksJSON = []string{"sync", "backport", "wikiversions", "rollback", "resume", "status", "watch", "history", "gate explain", "gate simulate", "gate replay", "gate backtest"}
 
 // checkJSON refuses --json where there is nothing to print as such.
 func (a *app) checkJSON(cmd *cobra.Command, _ []string) error {

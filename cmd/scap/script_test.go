@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	embedded "scap/fixtures/fleet"
+	"scap/fixtures/gerrit"
 	"scap/fixtures/tree"
 	"scap/phases/journal"
 	"scap/targets/lease"
@@ -40,7 +42,7 @@ import (
 //	watched HOW            wait for the end of the last deploy's watch
 //	rare PAGE              from now on users ask for it too
 //
-// $WORK is the script's directory, in its files too; $ROOT is that of the source.
+// wikiWords has those about changes under review. $WORK is the script's directory, in its files too; $ROOT is that of the source.
 func TestScripts(t *testing.T) {
 	const dir = "testdata/script"
 	if files, err := filepath.Glob(filepath.Join(dir, "*.txtar")); err != nil || len(files) == 0 {
@@ -52,6 +54,7 @@ func TestScripts(t *testing.T) {
 		"swap": (*story).swap, "recorded": (*story).recorded, "counts": (*story).counts, "watched": (*story).watched, "rare": (*story).rare,
 		"locked": (*story).locked, "unlocked": (*story).unlocked, "becomes": (*story).becomes, "says": (*story).says,
 	}
+	maps.Copy(words, wikiWords())
 	cmds := map[string]func(ts *testscript.TestScript, neg bool, args []string){}
 	for name, do := range words {
 		cmds[name] = func(ts *testscript.TestScript, neg bool, args []string) {
@@ -75,6 +78,8 @@ type story struct {
 	site   *site
 	behind *exec.Cmd
 	lock   *lease.Lease
+	gerrit *gerrit.Server
+	repos  *gerrit.Wiki
 }
 
 // setUp makes the command and the words that scripts share.

@@ -26,6 +26,9 @@ func newStatusCommand(a *app) *cobra.Command {
 		Long: `Asks every host afresh. A host is in line when disk, running and desired release are one, it is in the pool (unless
 somebody else than a deploy took it out), and no problem is found. With --json: one line a host.
 
+Where trees come from git it also says what the branches have, as of the last fetch, that the fleet does not serve: a
+change that was merged and then rolled back stays there until it is reverted.
+
 ` + exitTable,
 		Args: argCount(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.runStatus(cmd.Context()) },
@@ -55,6 +58,9 @@ func (a *app) runStatus(ctx context.Context) error {
 	}
 	if err != nil {
 		return err
+	}
+	if fleet, err := phases.Served(seen); err == nil && !a.json {
+		a.ahead(ctx, a.stdout, conf, fleet)
 	}
 	return rows.drift()
 }

@@ -22,6 +22,7 @@ type syncOptions struct {
 	despite   string
 	because   string                    // what a rollback is for, where no deployer asked for it
 	still     func([]phases.Seen) error // of a rollback: whether there is still what it is for
+	unpatched string                    // why a rollback may lose security patches
 	noWatch   bool
 	dryRun    bool
 }
@@ -67,7 +68,14 @@ The message goes into the journal. A message may be several words.
 
 // runSync is scap sync.
 func (a *app) runSync(ctx context.Context, message string, o syncOptions) error {
-	d, ctx, err := a.openDeploy(ctx, orText(message, "sync"))
+	conf, err := a.load()
+	if err != nil {
+		return err
+	}
+	if conf.Staging != nil {
+		return a.runHeads(ctx, message, o)
+	}
+	d, ctx, err := a.openDeploy(ctx, orText(message, "sync"), inTurn)
 	if err != nil {
 		return err
 	}
@@ -145,9 +153,12 @@ func (d *deploy) snapshot(ctx context.Context, message string) (release.Release,
 // roll brings r to every target under a journal of its own.
 func (d *deploy) roll(ctx context.Context, r release.Release, o planOptions) error {
 	d.release = r.ID
-	if err := d.connect(way(o.back), o.emergency != ""); err != nil {
-		return err
+	if d.fleet == nil {
+		if err := d.connect(way(o.back), o.emergency != ""); err != nil {
+			return err
+		}
 	}
+	d.to = way(o.back)
 	if o.still != nil {
 		if err := o.still(phases.Survey(ctx, d.fleet.all(), stillLimit)); err != nil {
 			return err
@@ -170,6 +181,9 @@ func (d *deploy) roll(ctx context.Context, r release.Release, o planOptions) err
 	watch := d.serves(err)
 	if err = d.finish(ctx, p, err); watch {
 		d.watchBehind(p)
+	}
+	if err == nil {
+		d.afterwards(ctx, r.ID)
 	}
 	return err
 }

@@ -12,7 +12,7 @@ import (
 func newVersionCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
-		Short: "print which build this is and which agent it would copy to targets",
+		Short: "print which build this is, and which agent it copies to targets",
 		Long:  "Prints the build, and the hash of the agent beside this binary. ssh.agent_binary of a configuration may name another one.",
 		Args:  argCount(0, 0),
 		RunE: func(*cobra.Command, []string) error {

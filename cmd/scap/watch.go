@@ -25,7 +25,7 @@ func newWatchCommand(a *app) *cobra.Command {
 		Use:   "watch [DEPLOY]",
 		Short: "go on judging the last deploy after its end; roll back on a fail",
 		Long: `A deploy that ended well is watched for deploy.watch, in the background: ` + "`scap sync`" + ` starts this verb by itself, unless
---no-watch. It takes no lock. When the gate fails the release it says so (deploy.announce) and rolls back, as a deploy of
+--no-watch. It takes no lock. When the gate fails the release it says so (announcers) and rolls back, as a deploy of
 its own; when another deploy has begun it ends. A watch that died is taken up again by this verb, with what it had seen.
 
 What it says goes to stdout; of one in the background to the file beside the deploy's journal that ends in .watch.
@@ -105,7 +105,7 @@ func (d *deploy) watch(ctx context.Context, last journal.Deploy) (failed bool, e
 		return false, usage(errors.New("nothing can be watched: no phase has a gate with sources, or deploy.watch is 0s"))
 	}
 	d.view = d.newView()
-	r := &phases.Runner{Journal: journal.After(last.Path), Leave: d.leave.Done(), Observers: []func(journal.Record){d.view.Show}}
+	r := &phases.Runner{Journal: journal.After(last.Path), Leave: d.leave.Done(), Observers: d.observers()}
 	err = r.Watch(ctx, p, slices.Values(past))
 	switch {
 	case errors.Is(err, phases.ErrSuperseded):
@@ -225,24 +225,24 @@ func behind(path string, args []string) error {
 	return cmd.Process.Release()
 }
 
-// broadcast tells those who do not look at this terminal, by deploy.announce. It is told once, and whatever becomes of it
-// holds up nothing.
+// broadcast tells those who do not look at this terminal. It is told once, and whatever becomes of it holds up nothing.
 func (a *app) broadcast(ctx context.Context, conf *config.Config, text string) {
 	text = "scap: " + harmless(text)
 	fmt.Fprintln(a.stderr, text)
-	if len(conf.Deploy.Announce) == 0 {
+	crew, err := openCrew(conf)
+	if err == nil && crew == nil {
 		return
 	}
-	const limit = 10 * time.Second
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, conf.Deploy.Announce[0], conf.Deploy.Announce[1:]...)
-	cmd.Stdin = strings.NewReader(text + "\n")
-	cmd.WaitDelay = time.Second
-	var out head
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Run(); err != nil {
-		fmt.Fprintf(a.stderr, "scap: announce by %s: %v: %s\n", conf.Deploy.Announce[0], err, harmless(strings.TrimSpace(string(out))))
+	errs := []error{err}
+	if err == nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), crewLimit)
+		defer cancel()
+		errs = append(crew.Say(ctx, text), crew.Close(ctx)...)
+	}
+	for _, err := range errs {
+		if err != nil {
+			fmt.Fprintf(a.stderr, "scap: %s\n", harmless(err.Error()))
+		}
 	}
 }
 

@@ -1,0 +1,207 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"scap/phases/journal"
+	"scap/sync/change"
+	"scap/sync/change/git"
+	"scap/sync/change/pin"
+)
+
+// errDeclined is the deployer's no before anything was changed.
+var errDeclined = coded{exitDeclined, errors.New("declined: nothing was changed")}
+
+// people is where they read: stdout belongs to the records with --json.
+func (a *app) people() io.Writer {
+	if a.json {
+		return a.stderr
+	}
+	return a.stdout
+}
+
+// agree shows what will ship and asks. What was confirmed goes into the journal, word by word.
+func (b *backport) agree(ctx context.Context) error {
+	b.show(b.people())
+	if b.nothing() {
+		return nil
+	}
+	for _, doubt := range b.doubts {
+		if err := b.confirm(ctx, doubt, "Go on all the same?"); err != nil {
+			return err
+		}
+	}
+	if n := count(b.pinned.Extra); n > 0 && len(b.asked)+len(b.o.private) > 0 {
+		if b.yes {
+			return coded{exitError, fmt.Errorf("--yes does not confirm commits that nobody named: name the changes that they belong to (merged ones ship as they are), or answer in a terminal:\n%s", strings.TrimRight(extras(b.pinned.Extra), "\n"))}
+		}
+		if err := b.confirm(ctx, fmt.Sprintf("%s that nobody named will ship too.", some(n, "commit")), "Ship them?"); err != nil {
+			return err
+		}
+	}
+	return b.confirm(ctx, "", b.ask())
+}
+
+// nothing says that there is nothing to ask about: the tree is the one that is served already. Private files are
+// compared when it is composed.
+func (b *backport) nothing() bool {
+	return len(b.named)+len(b.undo)+len(b.o.private) == 0 && count(b.pinned.Extra) == 0 && b.base != nil
+}
+
+func (b *backport) ask() string {
+	switch {
+	case len(b.undo) > 0:
+		return fmt.Sprintf("Revert %s?", some(len(b.undo), "change"))
+	case len(b.named) == 0 && len(b.o.private) == 0:
+		return "Deploy the branches as they are?"
+	case len(b.named) == 0:
+		return "Deploy the private change?"
+	}
+	return fmt.Sprintf("Backport %s?", some(len(b.named), "change"))
+}
+
+// confirm asks a question that only a yes answers.
+func (b *backport) confirm(ctx context.Context, about, question string) error {
+	text := strings.TrimPrefix(about+"\n", "\n") + question
+	if b.yes {
+		b.confirmed(text, "--yes")
+		return nil
+	}
+	letter, err := b.question(ctx, "\n"+harmless(text)+" [y/N] ", 'n')
+	switch {
+	case err != nil:
+		return err
+	case letter != 'y':
+		return errDeclined
+	}
+	b.confirmed(text, "yes")
+	return nil
+}
+
+func (b *backport) confirmed(text, word string) {
+	b.before = append(b.before, journal.Record{Kind: journal.Note, Text: fmt.Sprintf("%s: %s (%s)", strings.ReplaceAll(text, "\n", " "), word, who())})
+}
+
+// show says exactly what will ship.
+func (b *backport) show(w io.Writer) {
+	var t strings.Builder
+	served := "the fleet serves " + b.from.Short()
+	if b.base == nil {
+		served += ", of which no record is here: everything ships"
+	}
+	fmt.Fprintln(&t, served)
+	if len(b.named) > 0 {
+		fmt.Fprintf(&t, "\n%s, in this order:\n", strings.ToUpper(some(len(b.named), "change")[:1])+some(len(b.named), "change")[1:])
+	}
+	for _, c := range b.named {
+		b.showChange(&t, c)
+	}
+	if len(b.undo) > 0 {
+		fmt.Fprintln(&t, "\nTaken back, in this order:")
+	}
+	for _, c := range b.undo {
+		b.showChange(&t, c)
+	}
+	for _, path := range b.o.private {
+		fmt.Fprintf(&t, "\nPrivate: %s\n", path)
+	}
+	if n := count(b.pinned.Extra); n > 0 {
+		fmt.Fprintf(&t, "\nOn the branches, not served, and not named here (%s):\n%s", some(n, "commit"), b.histories(b.pinned.Extra))
+	}
+	for _, r := range change.Risks(b.named, b.layout, change.RiskOptions{BetaOnly: b.conf.Staging.BetaOnly}) {
+		fmt.Fprintf(&t, "\nNote: %s\n", r.Text)
+	}
+	for _, text := range b.warnings {
+		fmt.Fprintf(&t, "\nWarning: %s\n", text)
+	}
+	fmt.Fprintln(w, harmless(strings.TrimRight(t.String(), "\n")))
+}
+
+// showChange is one change: what it is, and where its files land.
+func (b *backport) showChange(w io.Writer, c change.Change) {
+	state := fmt.Sprintf("patch set %d", c.PatchSet)
+	if c.Status == change.Merged {
+		state = "merged"
+	}
+	fmt.Fprintf(w, "\n  %d  %s\n      %s %s, %s %.12s, %s\n", c.Number, c.Subject, c.Project, c.Branch, state, c.Revision, c.Owner)
+	for _, path := range b.pinned.Paths[c.Number] {
+		where := path + "/"
+		if path == "" {
+			where = ""
+		}
+		for i, f := range c.Files {
+			if i == mostFiles {
+				fmt.Fprintf(w, "      … and %d more\n", len(c.Files)-i)
+				break
+			}
+			letter := string(rune(f.Status))
+			if f.Status == 0 {
+				letter = "M"
+			}
+			fmt.Fprintf(w, "      %s %s%s (+%d -%d)\n", letter, where, f.Path, f.Inserted, f.Deleted)
+		}
+	}
+}
+
+// mostFiles of a change are listed.
+const mostFiles = 15
+
+func count(list []pin.Extra) (n int) {
+	for _, e := range list {
+		n += len(e.Commits)
+	}
+	return n
+}
+
+// extras lists commits by repository.
+func extras(list []pin.Extra) string {
+	return commits(list, func(git.Commit) string { return "" })
+}
+
+func commits(list []pin.Extra, more func(git.Commit) string) string {
+	var t strings.Builder
+	for _, e := range list {
+		fmt.Fprintf(&t, "  %s %s\n", e.Project, e.Branch)
+		for i, c := range e.Commits {
+			if i == mostFiles {
+				fmt.Fprintf(&t, "      … and %d more\n", len(e.Commits)-i)
+				break
+			}
+			fmt.Fprintf(&t, "      %.12s  %s (%s)%s\n", c.ID, c.Subject, c.Author, more(c))
+		}
+	}
+	return t.String()
+}
+
+// histories is extras with what became of those that were deployed before.
+func (b *backport) histories(list []pin.Extra) string {
+	past, err := journal.List(journalDir(b.conf))
+	if err != nil {
+		return extras(list)
+	}
+	return commits(list, func(c git.Commit) string {
+		for _, d := range past {
+			for _, x := range d.Outline.Changes {
+				if x.ChangeID != "" && x.ChangeID == c.ChangeID && d.How != journal.Deployed {
+					return fmt.Sprintf("\n      deployed before: %s on %s by %s", orText(d.How, "not ended"), d.Began.Format("2006-01-02 15:04"), d.Outline.User)
+				}
+			}
+		}
+		return ""
+	})
+}
+
+// some is a number of things in words.
+func some(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	if strings.HasSuffix(thing, "ch") {
+		return fmt.Sprintf("%d %ses", n, thing)
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}

@@ -1,0 +1,350 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"scap/phases"
+	"scap/phases/journal"
+	"scap/sync/change"
+	"scap/sync/change/pin"
+	"scap/sync/change/staging"
+	"scap/sync/release"
+)
+
+// backportOptions are the flags of scap backport.
+type backportOptions struct {
+	syncOptions
+	list       bool
+	revert     bool
+	now        bool
+	reason     string
+	mergeFirst bool
+	stop       bool
+	private    []string
+}
+
+func newBackportCommand(a *app) *cobra.Command {
+	var o backportOptions
+	cmd := &cobra.Command{
+		Use:   "backport [CHANGE…]",
+		Short: "deploy changes from Gerrit: test, approve, merge, deploy",
+		Long: `Looks up the changes and what they need, shows exactly what will ship and asks. Then the tree as it will be after the
+merge is put on the test servers (phases with test: true) and you look at it. Only then are the changes approved, in the
+patch sets that were shown, and once they are merged the branches are compared with what was tested, tree by tree. The
+tested release itself goes on to canaries and production, as with ` + "`scap sync`" + `. Nothing that was not confirmed ever ships.
+
+CHANGE is a number or any URL of a change. Changes that depend on each other go in their order, whatever order they are
+named in. A change that is merged already ships as it is on its branch.
+
+Until the approval, Ctrl-C or a "no" leaves nothing behind. After it, the approval of what is not merged is taken back.
+When the deploy is rolled back after the merge the branch is ahead of the fleet: ` + "`scap status`" + ` and the next backport say
+so, and --revert mends it.
+
+--revert makes reverts of merged changes, the last one first, and backports them. With --now the reverted tree is deployed
+at once, and merged after that. ` + "`scap rollback`" + ` is faster still, and needs no Gerrit.
+
+` + exitTable,
+		Example: `  scap backport 1234567 1234568
+  scap backport https://gerrit.wikimedia.org/r/c/mediawiki/core/+/1234567
+  scap backport --dry-run 1234567                     # for CI: says all, writes nothing
+  scap backport --revert --now --reason "T327196: logged-in users get errors" 1234567
+  scap backport --private /srv/patches/1.41.0-wmf.5/core/07-T1234.patch
+  scap backport --list`,
+		RunE: func(cmd *cobra.Command, args []string) error { return a.runBackport(cmd.Context(), args, o) },
+	}
+	f := cmd.Flags()
+	f.Var((*reason)(&o.emergency), "emergency", "do not drain, do not wait for requests in flight, at full width; the `REASON` is journaled")
+	f.BoolVar(&o.dryRun, "dry-run", false, "look up, judge, compose and plan; ask nobody, write nothing; the exit code tells")
+	f.Var((*reason)(&o.despite), "despite-red", "deploy although probes or signals are red already, because this change is the cure; the `REASON` is journaled. Gates still judge the rest, and restarts stay safe")
+	f.BoolVar(&o.noWatch, "no-watch", false, "do not go on looking after the end (deploy.watch)")
+	f.Var((*reason)(&o.noGate), "no-gate", "ask no gate; the `REASON` is journaled and shown")
+	f.BoolVar(&o.list, "list", false, "list the open changes of live branches; with --revert the last merged ones")
+	f.BoolVar(&o.revert, "revert", false, "make and deploy reverts of these merged changes")
+	f.BoolVar(&o.now, "now", false, "with --revert: deploy the reverted tree at once, merge afterwards")
+	f.Var((*reason)(&o.reason), "reason", "with --revert: why, for the reverts' messages; asked for when left out")
+	f.BoolVar(&o.mergeFirst, "merge-first", false, "approve and merge before anything is put on a host (staging.merge_first)")
+	f.BoolVar(&o.stop, "stop-before-sync", false, "compose the tree and stop: no host is touched, nothing is merged (but with --merge-first)")
+	f.StringArrayVar(&o.private, "private", nil, "this `FILE` below staging.patches or staging.private is new, and ships; no word of it leaves this host")
+	return cmd
+}
+
+// check says which flags do not go together.
+func (o *backportOptions) check(changes int) error {
+	switch {
+	case o.list && (changes > 0 || o.now || o.dryRun || len(o.private) > 0):
+		return errors.New("--list takes no changes, and goes with --revert alone")
+	case o.list:
+		return nil
+	case o.now && !o.revert:
+		return errors.New("--now goes with --revert")
+	case o.reason != "" && !o.revert:
+		return errors.New("--reason goes with --revert")
+	case o.now && (o.mergeFirst || o.stop):
+		return errors.New("--now deploys first: it does not go with --merge-first or --stop-before-sync")
+	case o.revert && len(o.private) > 0:
+		return errors.New("--revert does not go with --private: remove the patch, then `scap sync`")
+	case changes == 0 && len(o.private) == 0:
+		return errors.New("name a change, a number or a URL; --list lists those that are open")
+	}
+	return nil
+}
+
+// backport is one run of scap backport: what it found out, step by step.
+type backport struct {
+	*deploy
+	*workshop
+	o backportOptions
+
+	asked  []int
+	from   release.ID      // what the fleet serves
+	base   *staging.Record // what that is made of
+	heads  *pin.Heads
+	layout change.Layout
+	graph  *change.Graph
+	named  []change.Change // all that were asked for, in the order in which they go
+	picks  []change.Change // those of named that are not merged yet
+	undo   []change.Change // that a revert takes back, before it exists
+	pinned *pin.Pinned
+	built  *staging.Built
+	began  time.Time // when the composing did
+
+	offline  bool     // no host is asked: what was deployed last is what the fleet serves
+	title    string   // the message, where no change gives one
+	warnings []string // to be shown
+	doubts   []string // each to be asked about
+}
+
+// runBackport is scap backport.
+func (a *app) runBackport(ctx context.Context, args []string, o backportOptions) error {
+	conf, err := a.load()
+	if err != nil {
+		return err
+	}
+	if err := o.check(len(args)); err != nil {
+		return usage(err)
+	}
+	if conf.Staging == nil {
+		return usage(fmt.Errorf("%s has no section staging: it says of which repositories the tree is made", conf.File))
+	}
+	asked, err := parseChanges(args, conf.Gerrit.URL)
+	if err != nil {
+		return usage(err)
+	}
+	switch {
+	case o.list:
+		return a.listChanges(ctx, o.revert)
+	case o.dryRun:
+		return a.planBackport(ctx, args, o)
+	}
+	d, ctx, err := a.openDeploy(ctx, lockReason("backport", args, o), inTurn)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	b := &backport{deploy: d, o: o, asked: asked}
+	if err := b.ready(ctx); err != nil {
+		return err
+	}
+	if o.revert {
+		return b.runRevert(ctx)
+	}
+	if err := b.prepare(ctx); err != nil {
+		return err
+	}
+	if err := b.agree(ctx); err != nil {
+		return err
+	}
+	return b.ship(ctx)
+}
+
+// lockReason is what those who wait for the lock read.
+func lockReason(verb string, args []string, o backportOptions) string {
+	switch {
+	case o.revert:
+		verb += " --revert"
+	case len(args) == 0:
+		return verb + " of a private change"
+	}
+	return verb + " " + strings.Join(args, " ")
+}
+
+// parseChanges reads the numbers and URLs of the command line.
+func parseChanges(args []string, url string) ([]int, error) {
+	var list []int
+	var errs []error
+	for _, text := range args {
+		n, err := change.ParseNumber(text, url)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if !slices.Contains(list, n) {
+			list = append(list, n)
+		}
+	}
+	return list, errors.Join(errs...)
+}
+
+// ready checks what must hold before anything is looked up, and opens what is needed.
+func (b *backport) ready(ctx context.Context) (err error) {
+	if err := b.finished(); err != nil {
+		return err
+	}
+	if !b.attended() {
+		return usage(fmt.Errorf("a backport asks before it ships anything, and %w", errNoTerminal))
+	}
+	if !b.mergesFirst() && !slices.ContainsFunc(b.conf.Phases, isTest) {
+		return usage(errors.New("no phase has test: true, so there is nowhere to look at a change before it is merged: give the test servers' phase that key, or say --merge-first"))
+	}
+	if b.workshop, err = openWorkshop(b.conf, b.store, ""); err != nil {
+		return err
+	}
+	return b.connect(forward, b.o.emergency != "")
+}
+
+// prepare finds out all that the deployer is to be shown: what was asked for, what it needs, what the fleet serves, and
+// the tree as it will be, pinned.
+func (b *backport) prepare(ctx context.Context) error {
+	began := time.Now()
+	if err := b.lookUp(ctx); err != nil {
+		return err
+	}
+	if err := b.judge(); err != nil {
+		return err
+	}
+	if err := b.pin(ctx); err != nil {
+		return err
+	}
+	b.did(journal.LookUp, began, "%s", orText(b.subject(), "the branches' heads"))
+	return nil
+}
+
+// lookUp asks everybody at the same time.
+func (b *backport) lookUp(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		if b.heads, err = b.pinner.Fetch(ctx); err != nil {
+			return err
+		}
+		b.layout, err = b.pinner.Layout(ctx, b.heads)
+		return err
+	})
+	g.Go(func() (err error) {
+		if len(b.asked) == 0 {
+			return nil
+		}
+		b.graph, err = change.Gather(ctx, b.gerrit, b.asked)
+		return err
+	})
+	g.Go(func() error {
+		if len(b.asked) == 0 || b.offline || b.o.dryRun {
+			return nil
+		}
+		_, err := b.gerrit.Self(ctx)
+		return wrapped(err, "log in to Gerrit")
+	})
+	g.Go(func() (err error) {
+		if !b.offline {
+			b.from, err = b.served(ctx)
+		}
+		return err
+	})
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return b.recall()
+}
+
+func wrapped(err error, what string) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// served asks the fleet which release it serves. Hosts that do not answer or lag behind are the preflight's business.
+func (b *backport) served(ctx context.Context) (release.ID, error) {
+	seen := phases.Survey(ctx, b.fleet.all(), surveyLimit)
+	if ctx.Err() != nil {
+		return release.ID{}, context.Cause(ctx)
+	}
+	id, err := phases.Served(seen)
+	if err != nil {
+		return id, errors.Join(err, silent(seen))
+	}
+	return id, nil
+}
+
+// recall reads what the served release is made of.
+func (b *backport) recall() (err error) {
+	b.base, err = b.stager.Record(b.from)
+	if errors.Is(err, staging.ErrNoRecord) {
+		if len(b.asked) == 0 && len(b.o.private) == 0 || b.offline {
+			return nil
+		}
+		return fmt.Errorf("the fleet serves %s, and this deploy host has no record of the commits in it: `scap sync` deploys the branches as they are, and keeps one", b.from.Short())
+	}
+	return err
+}
+
+// judge applies the rules to what was looked up.
+func (b *backport) judge() error {
+	if b.graph == nil {
+		return nil
+	}
+	var errs []error
+	for _, f := range change.Judge(b.graph, b.layout) {
+		switch f.Level {
+		case change.Error:
+			errs = append(errs, errors.New(f.Text))
+		case change.Ask:
+			b.doubts = append(b.doubts, f.Text)
+		default:
+			b.warnings = append(b.warnings, f.Text)
+		}
+	}
+	if len(errs) > 0 {
+		return fmt.Errorf("this cannot be backported:\n%w", errors.Join(errs...))
+	}
+	order, err := change.Order(b.graph)
+	if err != nil {
+		return err
+	}
+	for _, n := range order {
+		c := *b.graph.Changes[n]
+		b.named = append(b.named, c)
+		if c.Status != change.Merged {
+			b.picks = append(b.picks, c)
+		}
+	}
+	return nil
+}
+
+// pin computes the tree as it will be.
+func (b *backport) pin(ctx context.Context) (err error) {
+	var parts []change.Part
+	if b.base != nil {
+		parts = b.base.Parts
+	}
+	b.pinned, err = b.pinner.Pin(ctx, b.heads, parts, b.picks, b.undo)
+	return err
+}
+
+// subject is the deploy's message.
+func (b *backport) subject() string {
+	if len(b.named) == 0 {
+		return ""
+	}
+	return change.Message(b.named)
+}
+
+// mergesFirst says whether the deployer, or the configuration, wants it the old way.
+func (b *backport) mergesFirst() bool { return b.o.mergeFirst || b.conf.Staging.MergeFirst }

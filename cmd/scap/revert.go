@@ -1,0 +1,201 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"scap/phases/journal"
+	"scap/sync/change"
+	"scap/sync/change/pin"
+	"scap/sync/release"
+)
+
+// runRevert is scap backport --revert.
+func (b *backport) runRevert(ctx context.Context) error {
+	began := time.Now()
+	if err := b.prepareRevert(ctx); err != nil {
+		return err
+	}
+	b.did(journal.LookUp, began, "reverts of %s", change.Message(b.undo))
+	reason, err := b.why(ctx)
+	if err != nil {
+		return err
+	}
+	if err := b.agree(ctx); err != nil {
+		return err
+	}
+	confirmed := b.pinned
+	if b.picks, err = b.openReverts(ctx, b.undo, reason); err != nil {
+		return err
+	}
+	b.named, b.undo = b.picks, nil
+	if err := b.pin(ctx); err != nil {
+		return fmt.Errorf("%w; %s", err, b.left())
+	}
+	if err := samePins(confirmed, b.pinned); err != nil {
+		return fmt.Errorf("%w; %s", err, b.left())
+	}
+	if b.o.now {
+		return b.revertNow(ctx, reason)
+	}
+	return b.ship(ctx)
+}
+
+// prepareRevert finds out what a revert would come to, before there is one.
+func (b *backport) prepareRevert(ctx context.Context) error {
+	if err := b.lookUp(ctx); err != nil {
+		return err
+	}
+	var errs []error
+	for _, n := range b.asked {
+		c := *b.graph.Changes[n]
+		switch {
+		case c.Status != change.Merged:
+			errs = append(errs, fmt.Errorf("%s is not merged: there is nothing to revert", title(c)))
+		case len(b.layout.Paths(c.Project, c.Branch)) == 0:
+			errs = append(errs, fmt.Errorf("%s is on no branch that is deployed", title(c)))
+		}
+		b.undo = append(b.undo, c)
+	}
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
+	b.undo = childrenFirst(b.undo)
+	return b.pin(ctx)
+}
+
+// childrenFirst puts a change before what it stands on: the later number goes first, and whoever names another as its
+// parent before that.
+func childrenFirst(list []change.Change) []change.Change {
+	list = slices.Clone(list)
+	slices.SortStableFunc(list, func(x, y change.Change) int {
+		switch {
+		case slices.Contains(x.Parents, y.Revision):
+			return -1
+		case slices.Contains(y.Parents, x.Revision):
+			return 1
+		}
+		return cmp.Compare(y.Number, x.Number)
+	})
+	return list
+}
+
+// why is the reason that the reverts give.
+func (b *backport) why(ctx context.Context) (string, error) {
+	if b.o.reason != "" {
+		return b.o.reason, nil
+	}
+	if _, interactive := b.terminal(); !interactive {
+		return "", usage(errors.New("--revert without a terminal needs --reason: the reverts say why"))
+	}
+	fmt.Fprint(b.stderr, "Why are they reverted? (the reverts say it) ")
+	line, err := readLine(ctx, b.stdin)
+	if err != nil {
+		return "", err
+	}
+	if line = strings.TrimSpace(line); line == "" {
+		return "", errDeclined
+	}
+	return line, nil
+}
+
+// openReverts makes a revert of each change in Gerrit, in the order given, and returns them. One that is open already is
+// taken instead of a second one.
+func (w *workshop) openReverts(ctx context.Context, undo []change.Change, reason string) ([]change.Change, error) {
+	var made []change.Change
+	for _, c := range undo {
+		r, err := w.gerrit.Revert(ctx, c, revertMessage(c, reason))
+		if err != nil {
+			return made, fmt.Errorf("revert %s: %w", title(c), err)
+		}
+		made = append(made, r)
+	}
+	return made, nil
+}
+
+func revertMessage(c change.Change, reason string) string {
+	var t strings.Builder
+	fmt.Fprintf(&t, "Revert %q\n\nThis reverts commit %s.\n\nReason for revert: %s\n", c.Subject, c.Revision, reason)
+	bugs := change.Bugs(c)
+	if len(bugs) > 0 {
+		fmt.Fprintln(&t)
+	}
+	for _, bug := range bugs {
+		fmt.Fprintf(&t, "Bug: %s\n", bug)
+	}
+	return t.String()
+}
+
+// left says what is in Gerrit when it does not go on.
+func (b *backport) left() string {
+	list := make([]int, len(b.picks))
+	for i, c := range b.picks {
+		list[i] = c.Number
+	}
+	return fmt.Sprintf("the reverts are open in Gerrit (%s) and nothing was deployed", numbers(list))
+}
+
+// samePins holds what is to be deployed to what was confirmed.
+func samePins(confirmed, now *pin.Pinned) error {
+	trees := map[string]string{}
+	for _, p := range confirmed.Parts {
+		trees[p.Path] = p.Tree
+	}
+	for _, p := range now.Parts {
+		if trees[p.Path] != p.Tree {
+			return fmt.Errorf("the revert that Gerrit made in %s is not what was confirmed: tree %.12s was shown, %.12s is there", p.Project, trees[p.Path], p.Tree)
+		}
+		delete(trees, p.Path)
+	}
+	if len(trees) > 0 {
+		return errors.New("the reverts change other repositories than was confirmed")
+	}
+	return nil
+}
+
+// revertNow deploys the reverted tree and has the reverts merged afterwards.
+func (b *backport) revertNow(ctx context.Context, reason string) error {
+	if err := b.compose(ctx); err != nil {
+		return fmt.Errorf("%w; %s", err, b.left())
+	}
+	o := b.planOptions()
+	o.verb, o.confirm = "backport --revert --now", false
+	good, err := b.wasGood(b.built.Release.ID)
+	if err != nil {
+		return err
+	}
+	if good { // what is on the hosts already, and was well: the way back of every rollback
+		o.back, o.noGate = true, "the reverted tree is the release that was good before"
+	} else if o.despite == "" {
+		o.despite = "revert: " + reason
+	}
+	if err := b.roll(ctx, b.built.Release, o); err != nil {
+		return err
+	}
+	tell := func(text string) {
+		b.progress(text)
+		if _, err := b.journal.Append(journal.Record{Kind: journal.Note, Act: journal.Merge, Text: text, At: time.Now()}); err != nil {
+			b.progress(err.Error())
+		}
+	}
+	if err := b.merge(ctx, tell); err != nil {
+		tell(fmt.Sprintf("the fleet is on the reverted tree, the branch is not yet: %v", err))
+	}
+	return nil
+}
+
+// wasGood says that a deploy left id proven everywhere, or found it so, and that no gate has failed it.
+func (b *backport) wasGood(id release.ID) (bool, error) {
+	past, err := journal.List(journalDir(b.conf))
+	if err != nil {
+		return false, err
+	}
+	return slices.Contains(keep(past, len(past)*2, 0, time.Now()), id) && !slices.ContainsFunc(past, func(d journal.Deploy) bool {
+		return d.Failed && d.To == id.String()
+	}), nil
+}

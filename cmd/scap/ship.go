@@ -1,0 +1,315 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"scap/cmd/internal/config"
+	"scap/phases"
+	"scap/phases/journal"
+	"scap/sync/change"
+	"scap/sync/change/pin"
+	"scap/sync/change/staging"
+)
+
+// ship composes what was agreed upon and deploys it.
+func (b *backport) ship(ctx context.Context) error {
+	if err := b.compose(ctx); err != nil {
+		return err
+	}
+	merged := len(b.picks) == 0
+	if b.mergesFirst() && !merged {
+		if err := b.mergeNow(ctx); err != nil {
+			return err
+		}
+		merged = true
+	}
+	switch {
+	case b.o.stop:
+		fmt.Fprintf(b.people(), "composed %s: %s; no host was touched%s\n", b.built.Release.ID.Short(), some(len(b.built.Changed), "path"), unmerged(merged))
+		return nil
+	case b.betaOnly() && merged:
+		fmt.Fprintln(b.people(), "merged; every file of it is beta-only (staging.beta_only): no host is touched, and it ships with the next deploy")
+		return nil
+	}
+	o := b.planOptions()
+	if !merged {
+		o.after = &phases.After{Act: journal.Merge, Text: b.subject(), Do: func(ctx context.Context, tell func(string)) (string, error) {
+			err := b.merge(ctx, tell)
+			merged = err == nil
+			return "merged, and the branches are what was tested", err
+		}}
+	}
+	err := b.roll(ctx, b.built.Release, o)
+	if err != nil && merged && len(b.picks) > 0 {
+		b.offerRevert(ctx, err)
+	}
+	return err
+}
+
+func unmerged(merged bool) string {
+	if merged {
+		return ""
+	}
+	return ", nothing was merged"
+}
+
+// planOptions are those of a deploy of b.
+func (b *backport) planOptions() planOptions {
+	return planOptions{
+		message: b.message(), emergency: b.o.emergency, noGate: b.o.noGate, despite: b.o.despite, noWatch: b.o.noWatch, confirm: true,
+		verb: "backport", changes: b.outline(), expect: b.from,
+	}
+}
+
+// message is the deploy's. Of a private change it says nothing.
+func (b *backport) message() string {
+	switch {
+	case len(b.named) > 0:
+		return change.Message(b.named)
+	case len(b.undo) > 0:
+		return "revert of " + change.Message(b.undo)
+	case len(b.o.private) > 0:
+		return "a private change"
+	}
+	return b.title
+}
+
+// outline lists the changes for the journal.
+func (b *backport) outline() (list []journal.Change) {
+	for _, c := range b.named {
+		list = append(list, journal.Change{
+			Number: c.Number, PatchSet: c.PatchSet, ChangeID: c.ID, Revision: c.Revision, Project: c.Project, Branch: c.Branch,
+			Subject: c.Subject, Owner: c.Owner, URL: c.URL,
+		})
+	}
+	for range b.o.private {
+		list = append(list, journal.Change{})
+	}
+	return list
+}
+
+// compose makes the release.
+func (b *backport) compose(ctx context.Context) (err error) {
+	b.began = time.Now()
+	b.built, err = b.stager.Build(ctx, b.base, b.pinned.Parts, staging.BuildOptions{Message: b.message(), Changes: patchSets(b.named), Tell: b.progress})
+	if err != nil {
+		return err
+	}
+	b.findings()
+	if err := b.patches(ctx); err != nil {
+		return errors.Join(err, b.discard(ctx))
+	}
+	if err := b.stager.Save(b.built.Record); err != nil {
+		return err
+	}
+	r := b.built.Release
+	b.did(journal.Compose, b.began, "%s: %s, %s in %.1f s", r.ID.Short(), some(r.Files, "file"), changedPaths(b.built, b.base), time.Since(b.began).Seconds())
+	return nil
+}
+
+// patchSets are those that were asked for.
+func patchSets(cs []change.Change) (list []change.Pick) {
+	for _, c := range cs {
+		list = append(list, change.Pick{Number: c.Number, PatchSet: c.PatchSet, Revision: c.Revision})
+	}
+	return list
+}
+
+func changedPaths(built *staging.Built, base *staging.Record) string {
+	if base == nil {
+		return "all of it new"
+	}
+	return some(len(built.Changed), "path") + " changed"
+}
+
+// progress tells what the composing is at, to a person who waits.
+func (b *backport) progress(text string) {
+	if !b.json {
+		fmt.Fprintf(b.stderr, "scap: %s\n", harmless(text))
+	}
+}
+
+// findings shows what the checks of the tree only warn of.
+func (b *backport) findings() {
+	for _, f := range b.built.Findings {
+		b.progress("warning: " + f.String())
+		b.before = append(b.before, journal.Record{Kind: journal.Note, Text: f.String()})
+	}
+}
+
+// discard removes a release that was composed and that nobody wants. One that was there before stays.
+func (b *backport) discard(ctx context.Context) error {
+	if b.built.Release.Created.Before(b.began) {
+		return nil
+	}
+	return b.store.Remove(context.WithoutCancel(ctx), b.built.Release.ID)
+}
+
+// patches holds what is private to the deployer's word: a patch that is new and that nobody named is asked about, and one
+// that is gone too.
+func (b *backport) patches(ctx context.Context) error {
+	if b.base == nil {
+		return nil
+	}
+	fresh, missing := slices.Clone(b.built.NewPatches), []string{}
+	for _, path := range b.o.private {
+		name := privateName(b.conf.Staging, path)
+		i := slices.Index(fresh, name)
+		if i < 0 {
+			missing = append(missing, path)
+			continue
+		}
+		fresh = slices.Delete(fresh, i, i+1)
+	}
+	if len(missing) > 0 {
+		return usage(fmt.Errorf("--private: %s: nothing new of that name is in the tree. A patch belongs below staging.patches (%s), a file below staging.private (%s)",
+			strings.Join(missing, ", "), orText(b.conf.Staging.Patches, "none"), orText(b.conf.Staging.Private, "none")))
+	}
+	var doubt []string
+	if len(fresh) > 0 {
+		doubt = append(doubt, "new, and not named with --private: "+strings.Join(fresh, ", "))
+	}
+	if len(b.built.GonePatches) > 0 {
+		doubt = append(doubt, "served now, and not in the new tree: "+strings.Join(b.built.GonePatches, ", "))
+	}
+	if len(doubt) == 0 {
+		return nil
+	}
+	text := "Private patches and files differ from those that are served:\n  " + strings.Join(doubt, "\n  ")
+	if b.yes {
+		return coded{exitError, fmt.Errorf("--yes does not confirm it. %s", text)}
+	}
+	return b.confirm(ctx, text, "Ship it so?")
+}
+
+// privateName is what a record calls the private patch or file at path.
+func privateName(s *config.Staging, path string) string {
+	for _, dir := range []string{s.Patches, s.Private} {
+		if full, err := filepath.Abs(path); err == nil && dir != "" {
+			if name, ok := strings.CutPrefix(full, strings.TrimSuffix(dir, "/")+"/"); ok {
+				return name
+			}
+		}
+	}
+	return path
+}
+
+// betaOnly says that nothing but files which production does not read is changed.
+func (b *backport) betaOnly() bool {
+	if len(b.named) == 0 || len(b.o.private) > 0 {
+		return false
+	}
+	risks := change.Risks(b.named, b.layout, change.RiskOptions{BetaOnly: b.conf.Staging.BetaOnly})
+	for _, c := range b.named {
+		if !slices.ContainsFunc(risks, func(r change.Risk) bool { return r.Change == c.Number && r.Kind == change.RiskBetaOnly }) {
+			return false
+		}
+	}
+	return true
+}
+
+// mergeNow is merge before any host is touched.
+func (b *backport) mergeNow(ctx context.Context) error {
+	began := time.Now()
+	err := b.merge(ctx, func(text string) {
+		b.progress(text)
+		b.before = append(b.before, journal.Record{Kind: journal.Note, Act: journal.Merge, Text: text, At: time.Now()})
+	})
+	if err != nil {
+		return fmt.Errorf("%w; no host was touched", err)
+	}
+	b.did(journal.Merge, began, "%s", b.subject())
+	return nil
+}
+
+// merge has the changes merged, and compares what the branches have then with what was composed.
+func (b *backport) merge(ctx context.Context, tell func(string)) error {
+	m := &merging{gerrit: b.gerrit, conf: b.conf.Gerrit, clock: phases.System{}, changes: b.picks, who: who() + "@" + hostName(), deploy: voteTag}
+	if err := m.run(ctx, tell); err != nil {
+		return err
+	}
+	parts, err := b.compare(ctx)
+	if err != nil {
+		return err
+	}
+	b.built.Record.Parts = parts
+	if err := b.stager.Save(b.built.Record); err != nil {
+		tell(fmt.Sprintf("which commits the release is made of could not be written down: %v", err))
+	}
+	return nil
+}
+
+// voteTag marks what scap says on a change, so that Gerrit can fold it away.
+const voteTag = "autogenerated:scap"
+
+// errDiffers says that a branch is not what was tested.
+var errDiffers = errors.New("the branches are not what was tested")
+
+// compare returns what the tree is made of now that all is merged.
+func (b *backport) compare(ctx context.Context) ([]change.Part, error) {
+	parts, diffs, err := b.pinner.Merged(ctx, b.pinned, b.picks)
+	if err != nil {
+		return nil, fmt.Errorf("merged; compare the branches with what was tested: %w", err)
+	}
+	if len(diffs) > 0 {
+		return nil, fmt.Errorf("%w:\n%s", errDiffers, strings.TrimRight(differences(diffs), "\n"))
+	}
+	composed := map[string]change.Part{}
+	for _, p := range b.built.Record.Parts {
+		composed[p.Path] = p
+	}
+	for i, p := range parts {
+		parts[i].Patches, parts[i].Patched = composed[p.Path].Patches, composed[p.Path].Patched
+	}
+	return parts, nil
+}
+
+// differences says for each repository what its branch has that was not tested.
+func differences(diffs []pin.Difference) string {
+	var t strings.Builder
+	for _, d := range diffs {
+		fmt.Fprintf(&t, "  %s %s: tree %.12s was tested, %.12s is merged\n", d.Project, d.Branch, d.Want, d.Have)
+		for _, c := range d.Commits {
+			fmt.Fprintf(&t, "      %.12s  %s (%s)\n", c.ID, c.Subject, c.Author)
+		}
+		for i, f := range d.Files {
+			if i == mostFiles {
+				fmt.Fprintf(&t, "      … and %d more files\n", len(d.Files)-i)
+				break
+			}
+			fmt.Fprintf(&t, "      differs: %s\n", f)
+		}
+	}
+	return t.String()
+}
+
+// offerRevert is for a deploy that was taken back after the merge: the branch still has what the fleet does not.
+func (b *backport) offerRevert(ctx context.Context, why error) {
+	list := make([]int, len(b.picks))
+	for i, c := range b.picks {
+		list[i] = c.Number
+	}
+	again := strings.ReplaceAll(numbers(list), ",", "")
+	fmt.Fprintf(b.stderr, "\nscap: the branch is ahead of the fleet: %s merged, and taken back from every host\n", numbers(list))
+	_, interactive := b.terminal()
+	if ctx.Err() == nil && interactive && !b.yes {
+		letter, err := b.question(ctx, "Open the reverts in Gerrit now, so that the next deploy does not ship it? [y/N] ", 'n')
+		if err == nil && letter == 'y' {
+			reverts, err := b.openReverts(ctx, b.picks, "the deploy was rolled back")
+			for _, c := range reverts {
+				fmt.Fprintf(b.people(), "%d  %s\n", c.Number, harmless(c.URL))
+			}
+			if err != nil {
+				fmt.Fprintf(b.stderr, "scap: %s\n", harmless(err.Error()))
+			}
+			return
+		}
+	}
+	fmt.Fprintf(b.stderr, "scap: `scap backport --revert %s` takes it out of the branch\n", again)
+}
