@@ -169,6 +169,9 @@ func (p *pastDeploy) tell(w io.Writer, path string) error {
 
 func (ph pastPhase) line() string {
 	text := fmt.Sprintf("%s, %d hosts: ", ph.Name, ph.Hosts)
+	if ph.Hosts == 1 {
+		text = ph.Name + ", 1 host: "
+	}
 	switch {
 	case ph.Began.IsZero():
 		return text + "not reached"
