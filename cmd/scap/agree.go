@@ -128,23 +128,32 @@ func (b *backport) showChange(w io.Writer, c change.Change) {
 		state = "merged"
 	}
 	fmt.Fprintf(w, "\n  %d  %s\n      %s %s, %s %.12s, %s\n", c.Number, c.Subject, c.Project, c.Branch, state, c.Revision, c.Owner)
-	for _, path := range b.pinned.Paths[c.Number] {
-		where := path + "/"
-		if path == "" {
-			where = ""
+	paths := b.pinned.Paths[c.Number]
+	for i, path := range paths {
+		if i == mostFiles {
+			fmt.Fprintf(w, "      … and %d more\n", len(paths)-i)
+			break
 		}
-		for i, f := range c.Files {
-			if i == mostFiles {
-				fmt.Fprintf(w, "      … and %d more\n", len(c.Files)-i)
-				break
-			}
-			letter := string(rune(f.Status))
-			if f.Status == 0 {
-				letter = "M"
-			}
-			fmt.Fprintf(w, "      %s %s%s (+%d -%d)\n", letter, where, f.Path, f.Inserted, f.Deleted)
-		}
+		fmt.Fprintf(w, "      %s\n", touched(path, c.Files))
 	}
+}
+
+// touched is a path of the tree with what the change does to it.
+func touched(path string, files []change.File) string {
+	for _, f := range files {
+		if f.Path != path && !strings.HasSuffix(path, "/"+f.Path) {
+			continue
+		}
+		letter := "M"
+		if f.Status != 0 {
+			letter = string(rune(f.Status))
+		}
+		if f.Binary {
+			return fmt.Sprintf("%s %s (binary)", letter, path)
+		}
+		return fmt.Sprintf("%s %s (+%d -%d)", letter, path, f.Inserted, f.Deleted)
+	}
+	return "D " + path // what a rename leaves
 }
 
 // mostFiles of a change are listed.

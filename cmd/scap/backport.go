@@ -223,7 +223,7 @@ func (b *backport) prepare(ctx context.Context) error {
 	if err := b.pin(ctx); err != nil {
 		return err
 	}
-	b.did(journal.LookUp, began, "%s", orText(b.subject(), "the branches' heads"))
+	b.did(journal.LookUp, began, "%s", b.about())
 	return nil
 }
 
@@ -338,12 +338,23 @@ func (b *backport) pin(ctx context.Context) (err error) {
 	return err
 }
 
-// subject is the deploy's message.
-func (b *backport) subject() string {
-	if len(b.named) == 0 {
-		return ""
+// about is what a step is about, in few words.
+func (b *backport) about() string {
+	switch {
+	case len(b.undo) > 0:
+		return "reverts of " + numbers(numbersOf(b.undo))
+	case len(b.named) > 0:
+		return numbers(numbersOf(b.named))
 	}
-	return change.Message(b.named)
+	return "the branches' heads"
+}
+
+func numbersOf(cs []change.Change) []int {
+	list := make([]int, len(cs))
+	for i, c := range cs {
+		list[i] = c.Number
+	}
+	return list
 }
 
 // mergesFirst says whether the deployer, or the configuration, wants it the old way.

@@ -133,11 +133,7 @@ func (m *merging) wait(ctx context.Context) error {
 
 // look asks how the changes are now, in m's order.
 func (m *merging) look(ctx context.Context) ([]change.Change, error) {
-	list := make([]int, len(m.changes))
-	for i, c := range m.changes {
-		list[i] = c.Number
-	}
-	now, err := m.gerrit.Changes(ctx, list)
+	now, err := m.gerrit.Changes(ctx, numbersOf(m.changes))
 	if err != nil {
 		return nil, err
 	}

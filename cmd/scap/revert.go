@@ -21,7 +21,7 @@ func (b *backport) runRevert(ctx context.Context) error {
 	if err := b.prepareRevert(ctx); err != nil {
 		return err
 	}
-	b.did(journal.LookUp, began, "reverts of %s", change.Message(b.undo))
+	b.did(journal.LookUp, began, "%s", b.about())
 	reason, err := b.why(ctx)
 	if err != nil {
 		return err
@@ -133,11 +133,7 @@ func revertMessage(c change.Change, reason string) string {
 
 // left says what is in Gerrit when it does not go on.
 func (b *backport) left() string {
-	list := make([]int, len(b.picks))
-	for i, c := range b.picks {
-		list[i] = c.Number
-	}
-	return fmt.Sprintf("the reverts are open in Gerrit (%s) and nothing was deployed", numbers(list))
+	return fmt.Sprintf("the reverts are open in Gerrit (%s) and nothing was deployed", numbers(numbersOf(b.picks)))
 }
 
 // samePins holds what is to be deployed to what was confirmed.

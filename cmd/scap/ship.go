@@ -39,7 +39,7 @@ func (b *backport) ship(ctx context.Context) error {
 	}
 	o := b.planOptions()
 	if !merged {
-		o.after = &phases.After{Act: journal.Merge, Text: b.subject(), Do: func(ctx context.Context, tell func(string)) (string, error) {
+		o.after = &phases.After{Act: journal.Merge, Text: b.about(), Do: func(ctx context.Context, tell func(string)) (string, error) {
 			err := b.merge(ctx, tell)
 			merged = err == nil
 			return "merged, and the branches are what was tested", err
@@ -224,7 +224,7 @@ func (b *backport) mergeNow(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%w; no host was touched", err)
 	}
-	b.did(journal.Merge, began, "%s", b.subject())
+	b.did(journal.Merge, began, "%s", b.about())
 	return nil
 }
 
@@ -291,10 +291,7 @@ func differences(diffs []pin.Difference) string {
 
 // offerRevert is for a deploy that was taken back after the merge: the branch still has what the fleet does not.
 func (b *backport) offerRevert(ctx context.Context, why error) {
-	list := make([]int, len(b.picks))
-	for i, c := range b.picks {
-		list[i] = c.Number
-	}
+	list := numbersOf(b.picks)
 	again := strings.ReplaceAll(numbers(list), ",", "")
 	fmt.Fprintf(b.stderr, "\nscap: the branch is ahead of the fleet: %s merged, and taken back from every host\n", numbers(list))
 	_, interactive := b.terminal()
