@@ -192,5 +192,14 @@ func without(err error, secret string) error {
 	if err == nil || secret == "" || !strings.Contains(err.Error(), secret) {
 		return err
 	}
-	return errors.New(strings.ReplaceAll(err.Error(), secret, "(secret)"))
+	return &hiding{err, strings.ReplaceAll(err.Error(), secret, "(secret)")}
 }
+
+// hiding is an error whose text is another.
+type hiding struct {
+	err  error
+	text string
+}
+
+func (h *hiding) Error() string { return h.text }
+func (h *hiding) Unwrap() error { return h.err }

@@ -44,7 +44,7 @@ func (f *facts) why() string {
 	case bad(journal.Stage) != nil:
 		return fmt.Sprintf("staging failed on %d hosts", bad(journal.Stage).failed)
 	case a != nil:
-		return "phase " + clean(a.phase) + " failed"
+		return "stopped in phase " + clean(a.phase) // also by the deployer
 	}
 	for _, a := range slices.Backward(f.acts) {
 		if a.bad {
