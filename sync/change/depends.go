@@ -31,7 +31,7 @@ func (j *judging) dependencies() {
 	j.from = map[int]int{}
 	var queue []int
 	for _, n := range j.g.Asked {
-		if c := j.g.Changes[n]; c != nil && c.Status != Abandoned {
+		if c := j.g.Changes[n]; c != nil {
 			queue = append(queue, n)
 			j.from[n] = 0
 		}

@@ -17,6 +17,7 @@ func TestRelevance(t *testing.T) {
 	}{
 		{"code needs what is neither", "core@5", "puppet", nil, false},
 		{"config needs what is neither", "config", "puppet", nil, false},
+		{"code needs what is neither, on a branch of that name", "core@5", "puppet@5", nil, false},
 		{"neither needs what is neither", "puppet", "puppet", nil, false},
 		{"config repository, but not the deployed branch", "core@5", "config@train-dev", nil, false},
 
@@ -271,6 +272,15 @@ func TestDependencies(t *testing.T) {
 		{"through what is neither to config", []string{"1 core@5 on=2", "2 puppet on=C", "3 config id=C"}, nil, []int{1}, []string{"a depends-none 1", "e depends-config 3"}},
 		{"through what is neither and merged to nothing", []string{"1 core@5 on=2 on=4", "2 puppet on=C merged", "3 config id=C", "4 config merged"}, nil, []int{1}, nil},
 		{"the same Change-Id in another project is not a pick", []string{"1 core@5 on=2", "2 foo id=A merged in=5", "3 core@5 id=A"}, nil, []int{1}, nil},
+
+		{
+			"the same Change-Id in another project, named by it, is not a pick either",
+			[]string{"1 core@5 on=A", "2 foo id=A merged in=6", "3 core@5 id=A merged"},
+			nil,
+			[]int{1},
+			[]string{"e depends-branch 2"},
+		},
+		{"a pick that names what it was picked from", []string{"1 core@5 id=A on=2", "2 core id=A merged"}, nil, []int{1}, []string{"a depends-none 1"}},
 
 		{"abandoned", []string{"1 core@5 on=B", "2 foo@5 id=B abandoned"}, nil, []int{1}, []string{"e abandoned 2"}},
 		{"abandoned at the far end", []string{"1 core@5 on=B", "2 foo@5 id=B on=C", "3 foo@5 id=C abandoned"}, nil, []int{1, 2}, []string{"e abandoned 3"}},

@@ -187,6 +187,12 @@ func TestGatherErrors(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	t.Run("what does not exist is asked for once", func(t *testing.T) {
+		b := newBook(t).has(1, "core@5", "on=99")
+		if g := b.gather(1); len(g.Lost[1]) != 1 || !slices.Equal(b.asked[:1], []string{"Changes [1]"}) || len(b.asked) != 3 {
+			t.Error(g.Lost, b.asked)
+		}
+	})
 	t.Run("nothing asked for", func(t *testing.T) {
 		b := b()
 		if g, err := Gather(t.Context(), b, nil); err != nil || len(g.Changes) != 0 || len(b.asked) != 0 || Judge(g, wiki()) != nil {
@@ -232,6 +238,14 @@ func TestGatherOddAnswers(t *testing.T) {
 		g := b.gather(1)
 		if have := short(Judge(g, wiki())); !slices.Equal(have, []string{"e depends-code 2"}) {
 			t.Error(have)
+		}
+	})
+	t.Run("an old patch set of a parent that stood on what its current one does not", func(t *testing.T) {
+		b := newBook(t).has(3, "core@5").has(2, "core@5", "parent=3").has(1, "core@5", "parent=2/1")
+		b.stand[2] = nil
+		want := []Need{{On: 2, Why: Parent, PatchSet: 1}, {On: 3, Why: Parent}}
+		if g := b.gather(1); !slices.Equal(g.Needs[1], want) || g.Needs[2] != nil {
+			t.Error(g.Needs)
 		}
 	})
 	t.Run("a change that stands on itself", func(t *testing.T) {

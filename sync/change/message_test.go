@@ -2,6 +2,7 @@ package change
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -39,6 +40,14 @@ func TestMessage(t *testing.T) {
 			}
 		})
 	}
+	t.Run("as long as allowed", func(t *testing.T) {
+		for size := 1; size < 300; size++ {
+			have := Message(slices.Repeat([]Change{change(1001, strings.Repeat("x", size))}, 400))
+			if len(have) > maxMessage || len(have) < maxMessage-len(" and 400 more")-size-20 {
+				t.Errorf("subjects of %d bytes: a message of %d", size, len(have))
+			}
+		}
+	})
 	t.Run("many", func(t *testing.T) {
 		var cs []Change
 		for n := range 300 {

@@ -114,7 +114,7 @@ func number(text string) (int, error) {
 		return 0, errors.New("there is no number in its place")
 	}
 	n, err := strconv.ParseInt(text, 10, 32) // Gerrit's own bound
-	if err != nil || n == 0 || text[0] == '0' {
+	if err != nil || text[0] == '0' {
 		return 0, fmt.Errorf("no change has the number %s", clip(text, 20))
 	}
 	return int(n), nil

@@ -202,6 +202,9 @@ func (b *book) Ancestors(_ context.Context, c Change) ([]Change, error) {
 	if err := b.ask("Ancestors %d", c.Number); err != nil {
 		return nil, err
 	}
+	if _, ok := b.changes[c.Number]; !ok {
+		return nil, fmt.Errorf("ask Gerrit for %d: %w", c.Number, ErrNotFound)
+	}
 	return slices.DeleteFunc(slices.Clone(b.stand[c.Number]), func(l Change) bool { return b.changes[l.Number].Status == Merged }), nil
 }
 

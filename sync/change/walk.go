@@ -48,9 +48,6 @@ func (w *walk) all() error {
 		return errors.Join(errs...)
 	}
 	for _, n := range w.g.Asked {
-		w.have(n)
-	}
-	for _, n := range w.g.Asked {
 		if err := w.visit(n); err != nil {
 			return err
 		}
@@ -75,7 +72,7 @@ func (w *walk) visit(n int) error {
 	}
 	w.seen[n] = true
 	w.g.Changes[n] = c
-	if w.k.absent[n] || c.Status != New && (c.Status != Merged || !w.g.asked(n)) {
+	if c.Status != New && (c.Status != Merged || !w.g.asked(n)) {
 		return nil
 	}
 	if c.Status == New {
