@@ -164,6 +164,10 @@ func TestVerdicts(t *testing.T) {
 			[]string{"e depends-branch 2", "e depends-branch 2"},
 		},
 
+		{"master needs master, not merged", []string{"1 core@5 on=A", "2 foo id=A on=B", "3 ve id=B"}, nil, []int{1}, []string{"e depends-branch 2", "e depends-branch 3"}},
+		{"master needs master, merged", []string{"1 core@5 on=A", "2 foo id=A on=B", "3 ve id=B merged"}, nil, []int{1}, []string{"e depends-branch 2"}},
+		{"master needs code of a version, neither", []string{"1 core@5 on=A", "2 foo id=A on=B", "3 ve@6 id=B"}, nil, []int{1}, []string{"e depends-branch 2", "e depends-code 3"}},
+
 		// 2: anything needs config
 		{"code needs config, merged", []string{"1 core@5 on=A", "2 config id=A merged"}, nil, []int{1}, nil},
 		{"code needs config, asked for", []string{"1 core@5 on=A", "2 config id=A"}, nil, []int{1, 2}, nil},
