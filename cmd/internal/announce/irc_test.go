@@ -218,14 +218,14 @@ func TestIRCFaults(t *testing.T) {
 	}{
 		{"the nick is in use", func(_ int, line string) []string {
 			switch {
-			case line == "NICK scap__":
-				return []string{":irc 001 scap__ :Welcome"}
+			case line == "NICK sc__":
+				return []string{":irc 001 sc__ :Welcome"}
 			case strings.HasPrefix(line, "NICK"):
 				return []string{":irc 433 * scap :Nickname is already in use"}
 			case strings.HasPrefix(line, "USER"):
 				return nil
 			case strings.HasPrefix(line, "JOIN"):
-				return []string{":somebody!x@y JOIN #ops", ":scap__!x@y JOIN #OPS"}
+				return []string{":somebody!x@y JOIN #ops", ":sc__!x@y JOIN #OPS"}
 			}
 			return server(line)
 		}, 1, 1, ""},

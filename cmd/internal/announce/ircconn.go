@@ -159,7 +159,7 @@ func (c *ircConn) register(ctx context.Context, nick, user, password string) err
 			if tries++; tries > 3 {
 				return true, &refusal{fmt.Sprintf("the nick %s and those like it are in use", nick)}
 			}
-			c.nick = nick + strings.Repeat("_", tries)
+			c.nick = nick[:max(1, len(nick)-tries)] + strings.Repeat("_", tries) // no longer, for servers have limits
 			return false, c.send("NICK " + c.nick)
 		case "432", "464", "465":
 			return true, refused(m)
