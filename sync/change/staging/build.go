@@ -56,7 +56,13 @@ func (s *Stager) Build(ctx context.Context, base *Record, parts []change.Part, o
 		return nil, fmt.Errorf("build a release: %w", err)
 	}
 	usable := base
-	if base != nil && (!s.o.Store.Has(base.Release) || !slices.Equal(base.Excludes, s.o.Excludes)) {
+	switch {
+	case base == nil:
+	case !s.o.Store.Has(base.Release):
+		o.Tell(fmt.Sprintf("release %s is not in the store any more: building from nothing", base.Release.Short()))
+		usable = nil
+	case !slices.Equal(base.Excludes, s.o.Excludes):
+		o.Tell("other files are excluded now: building from nothing")
 		usable = nil
 	}
 	built, err := s.build(ctx, base, usable, parts, o)

@@ -63,12 +63,12 @@ func (b *build) put(ctx context.Context, in *store.Incoming, wants []store.Want)
 		}
 	}
 	give := func(path string, r io.Reader) error { return in.Put(path, in.Free(path, b.mtime), r) }
-	g, ctx := errgroup.WithContext(ctx)
+	g, early := errgroup.WithContext(ctx)
 	g.SetLimit(b.s.o.Parallel)
 	for _, path := range rest {
 		g.Go(func() error {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
+			if early.Err() != nil {
+				return context.Cause(early)
 			}
 			return b.give(path, give)
 		})
