@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"scap/phases/journal"
@@ -35,9 +36,10 @@ func (b *backport) agree(ctx context.Context) error {
 			return err
 		}
 	}
-	if n := count(b.pinned.Extra); n > 0 && len(b.asked)+len(b.o.private) > 0 {
+	extra := b.unnamed()
+	if n := count(extra); n > 0 && len(b.asked)+len(b.o.private) > 0 {
 		if b.yes {
-			return coded{exitError, fmt.Errorf("--yes does not confirm commits that nobody named: name the changes that they belong to (merged ones ship as they are), or answer in a terminal:\n%s", strings.TrimRight(extras(b.pinned.Extra), "\n"))}
+			return coded{exitError, fmt.Errorf("--yes does not confirm commits that nobody named: name the changes that they belong to (merged ones ship as they are), or answer in a terminal:\n%s", strings.TrimRight(extras(extra), "\n"))}
 		}
 		if err := b.confirm(ctx, fmt.Sprintf("%s that nobody named will ship too.", some(n, "commit")), "Ship them?"); err != nil {
 			return err
@@ -109,8 +111,8 @@ func (b *backport) show(w io.Writer) {
 	for _, path := range b.o.private {
 		fmt.Fprintf(&t, "\nPrivate: %s\n", path)
 	}
-	if n := count(b.pinned.Extra); n > 0 {
-		fmt.Fprintf(&t, "\nOn the branches, not served, and not named here (%s):\n%s", some(n, "commit"), b.histories(b.pinned.Extra))
+	if extra := b.unnamed(); len(extra) > 0 {
+		fmt.Fprintf(&t, "\nOn the branches, not served, and not named here (%s):\n%s", some(count(extra), "commit"), b.histories(extra))
 	}
 	for _, r := range change.Risks(b.named, b.layout, change.RiskOptions{BetaOnly: b.conf.Staging.BetaOnly}) {
 		fmt.Fprintf(&t, "\nNote: %s\n", r.Text)
@@ -129,6 +131,13 @@ func (b *backport) showChange(w io.Writer, c change.Change) {
 	}
 	fmt.Fprintf(w, "\n  %d  %s\n      %s %s, %s %.12s, %s\n", c.Number, c.Subject, c.Project, c.Branch, state, c.Revision, c.Owner)
 	paths := b.pinned.Paths[c.Number]
+	if len(paths) == 0 { // merged: nothing was picked
+		for _, root := range b.layout.Paths(c.Project, c.Branch) {
+			for _, f := range c.Files {
+				paths = append(paths, strings.TrimPrefix(root+"/"+f.Path, "/"))
+			}
+		}
+	}
 	for i, path := range paths {
 		if i == mostFiles {
 			fmt.Fprintf(w, "      … and %d more\n", len(paths)-i)
@@ -158,6 +167,27 @@ func touched(path string, files []change.File) string {
 
 // mostFiles of a change are listed.
 const mostFiles = 15
+
+// unnamed are the commits that would ship although they belong to no change that was named. A merge belongs to what it
+// merges.
+func (b *backport) unnamed() (list []pin.Extra) {
+	for _, e := range b.pinned.Extra {
+		named := map[string]bool{}
+		for _, c := range slices.Concat(b.named, b.undo, b.undone) {
+			if c.Status == change.Merged && c.Project == e.Project && (c.Branch == e.Branch || e.Branch == "") {
+				named[c.Revision] = true
+			}
+		}
+		rest := e
+		rest.Commits = slices.DeleteFunc(slices.Clone(e.Commits), func(c git.Commit) bool {
+			return named[c.ID] || len(c.Parents) > 1 && named[c.Parents[1]]
+		})
+		if len(rest.Commits) > 0 {
+			list = append(list, rest)
+		}
+	}
+	return list
+}
 
 func count(list []pin.Extra) (n int) {
 	for _, e := range list {

@@ -112,6 +112,7 @@ type backport struct {
 	named  []change.Change // all that were asked for, in the order in which they go
 	picks  []change.Change // those of named that are not merged yet
 	undo   []change.Change // that a revert takes back, before it exists
+	undone []change.Change // the same, once it does
 	pinned *pin.Pinned
 	built  *staging.Built
 	began  time.Time // when the composing did

@@ -23,7 +23,7 @@ import (
 
 // console is a terminal of 80 columns with a process of scap in front of it.
 type console struct {
-	t     *testing.T
+	t     testing.TB
 	cmd   *exec.Cmd
 	tty   *os.File
 	ended chan struct{}
@@ -33,7 +33,7 @@ type console struct {
 }
 
 // console starts scap in a terminal.
-func (s *site) console(t *testing.T, hook string, args ...string) *console {
+func (s *site) console(t testing.TB, hook string, args ...string) *console {
 	t.Helper()
 	cmd := s.command(args...)
 	cmd.Env = append(cmd.Env, "TERM=xterm", hookEnv+"="+hook)

@@ -120,7 +120,7 @@ func (b *backport) planJSON(report phases.Report) error {
 		From: b.from.String(), Release: b.built.Release.ID.String(), Changes: orEmpty(b.named), Reverts: b.undo, Extra: []extraCommit{},
 		Parts: []change.Part{}, Paths: orEmpty(b.built.Changed), Warnings: orEmpty(slices.Clone(b.warnings)), Questions: orEmpty(b.doubts), Problems: []string{},
 	}
-	for _, e := range b.pinned.Extra {
+	for _, e := range b.unnamed() {
 		for _, c := range e.Commits {
 			out.Extra = append(out.Extra, extraCommit{Project: e.Project, Branch: e.Branch, Commit: c.ID, Subject: c.Subject})
 		}

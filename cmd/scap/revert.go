@@ -33,7 +33,7 @@ func (b *backport) runRevert(ctx context.Context) error {
 	if b.picks, err = b.openReverts(ctx, b.undo, reason); err != nil {
 		return err
 	}
-	b.named, b.undo = b.picks, nil
+	b.named, b.undo, b.undone = b.picks, nil, b.undo
 	if err := b.pin(ctx); err != nil {
 		return fmt.Errorf("%w; %s", err, b.left())
 	}

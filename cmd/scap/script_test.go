@@ -77,6 +77,7 @@ type story struct {
 	t      testing.TB
 	site   *site
 	behind *exec.Cmd
+	second *exec.Cmd // another one, with its words in the file second
 	lock   *lease.Lease
 	gerrit *gerrit.Server
 	repos  *gerrit.Wiki

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,7 +20,7 @@ import (
 //
 //	wiki [KEY=VALUE…]          start a Gerrit with the repositories of a wiki, and a fleet (test=1 canary=1 prod=2) that serves them;
 //	                           scap has deployed them once. $GERRIT is its URL, $V the live version, $OLD the one before. ci=off
-//	                           merges nothing, ci=1s a second after the approval; submit=cherry-pick; live=1 has one live version
+//	                           merges nothing, ci=1s a second after the approval; submit=cherry-pick; live=1 has one, the older, the older
 //	pair N MARK [KEY=VALUE…]   change N: DiscussionTools of $V as in b, broken, swapped or drift
 //	setting N MARK [KEY=VALUE…]  change N: a setting of the configuration
 //	core N MARK [KEY=VALUE…]   change N: core of $V
@@ -31,12 +33,17 @@ import (
 //	said N TEXT                somebody has said that on it
 //	unsaid N                   nobody has
 //	reverts N COUNT            so many changes revert it
+//	background scap ARG…       run another beside the script; told TEXT waits for words of it, finished N for its end
+//	approved N                 wait for the deployer's vote on it
+//	sits N ARG… -- TEXT=ANSWER…  run scap in a terminal, answer each question that has TEXT in it; it must end with exit code N.
+//	                           What was shown is in the file screen. ^C is an answer too
 func wikiWords() map[string]func(s *story, args []string) error {
 	return map[string]func(s *story, args []string) error{
 		"wiki": (*story).wiki, "pair": (*story).pair, "setting": (*story).setting, "core": (*story).core, "change": (*story).change,
 		"patchset": (*story).patchset, "abandon": (*story).abandon, "restore": (*story).restore, "merge": (*story).merge, "vote": (*story).vote,
 		"somebody": (*story).somebody, "fail": (*story).fail, "lose": (*story).lose, "review": (*story).review, "said": (*story).said,
-		"unsaid": (*story).unsaid, "reverts": (*story).reverts, "approved": (*story).approved,
+		"unsaid": (*story).unsaid, "reverts": (*story).reverts, "approved": (*story).approved, "sits": (*story).sits, "background": (*story).background,
+		"told": (*story).told, "finished": (*story).finished,
 	}
 }
 
@@ -69,13 +76,13 @@ func (s *story) wiki(args []string) error {
 	s.ts.Defer(func() { _ = s.gerrit.Close() })
 	var spec gerrit.WikiSpec
 	if o["live"] == "1" {
-		spec.Live = []string{"1.41.0-wmf.5"}
+		spec.Live = []string{"1.41.0-wmf.4"}
 	}
 	s.repos = s.gerrit.Wiki(spec)
 	s.ts.Setenv("GERRIT", s.gerrit.URL())
 	s.ts.Setenv("V", s.repos.Newest())
 	s.ts.Setenv("OLD", s.repos.Versions[0])
-	for _, dir := range []string{"patches", "private"} {
+	for _, dir := range []string{filepath.Join("patches", s.repos.Newest(), "core"), "private"} {
 		if err := os.MkdirAll(s.ts.MkAbs(dir), 0o755); err != nil {
 			return err
 		}
@@ -291,6 +298,80 @@ func (s *story) approved(args []string) error {
 		})
 		return nil
 	})
+}
+
+func (s *story) sits(args []string) error {
+	want, err := strconv.Atoi(args[0])
+	at := slices.Index(args, "--")
+	if err != nil || at < 0 {
+		return errors.New("want sits N ARG… -- TEXT=ANSWER…")
+	}
+	c := s.site.console(s.t, "", args[1:at]...)
+	seen := 0
+	for _, pair := range args[at+1:] {
+		text, answer, _ := strings.Cut(pair, "=")
+		until(s.t, "the question "+text, func() bool {
+			if shown := c.String(); strings.Contains(shown[seen:], text) {
+				seen += strings.Index(shown[seen:], text) + len(text)
+				return true
+			}
+			return c.over()
+		})
+		if c.over() {
+			c.read.Wait()
+			return fmt.Errorf("it ended with %d before it asked %q:\n%s", c.wait(), text, c)
+		}
+		if answer == "^C" {
+			c.press(ctrlC)
+			continue
+		}
+		for _, key := range []byte(answer + "\n") {
+			c.press(key)
+		}
+	}
+	code := c.wait()
+	c.read.Wait()
+	if err := os.WriteFile(s.ts.MkAbs("screen"), []byte(c.String()), 0o644); err != nil {
+		return err
+	}
+	if code != want {
+		return fmt.Errorf("exit code %d:\n%s", code, c)
+	}
+	return nil
+}
+
+func (s *story) background(args []string) error {
+	s.second = (&site{}).command()
+	s.second.Args = append(s.second.Args[:1], args[1:]...)
+	s.second.Dir = s.ts.Getenv("WORK")
+	out, err := os.Create(s.ts.MkAbs("second"))
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	s.second.Stdout, s.second.Stderr = out, out
+	return s.second.Start()
+}
+
+func (s *story) told(args []string) error {
+	text, err := regexp.Compile(args[0])
+	if err != nil {
+		return err
+	}
+	until(s.t, args[0], func() bool {
+		b, err := os.ReadFile(s.ts.MkAbs("second"))
+		return err == nil && text.Match(b)
+	})
+	return nil
+}
+
+func (s *story) finished(args []string) error {
+	_ = s.second.Wait() // the code is in ProcessState
+	if got := s.second.ProcessState.ExitCode(); strconv.Itoa(got) != args[0] {
+		b, err := os.ReadFile(s.ts.MkAbs("second"))
+		return errors.Join(fmt.Errorf("exit code %d\n%s", got, b), err)
+	}
+	return nil
 }
 
 func (s *story) unsaid(args []string) error {
