@@ -95,18 +95,72 @@ func (r *Repo) apply(ctx context.Context, tree string, patch []byte, name string
 		return "", err
 	}
 	for _, diff := range diffs {
-		args := []string{"--cached", "--3way", "--whitespace=nowarn", "-"}
-		_, _, err := r.run(ctx, command{verb: "apply", args: args, env: env, stdin: bytes.NewReader(diff)})
-		if err != nil {
-			return "", r.patchError(ctx, env, diff, name, err)
+		if err := r.applyOne(ctx, dir, env, diff, name); err != nil {
+			return "", err
 		}
 	}
+	return r.writeTree(ctx, env)
+}
+
+func (r *Repo) writeTree(ctx context.Context, env []string) (string, error) {
 	out, _, err := r.run(ctx, command{verb: "write-tree", env: env})
 	if err != nil {
 		return "", err
 	}
 	id := strings.TrimSpace(string(out))
 	return id, checkID(id)
+}
+
+// applyOne puts a diff into the index: as it stands, or else, when the blobs that it was made from are here, by merging
+// what it did to those with what the index has.
+func (r *Repo) applyOne(ctx context.Context, dir string, env []string, diff []byte, name string) error {
+	args := []string{"--cached", "--whitespace=nowarn", "-"}
+	_, _, direct := r.run(ctx, command{verb: "apply", args: args, env: env, stdin: bytes.NewReader(diff)})
+	if direct == nil {
+		return nil
+	}
+	said, ok := stderrOf(direct)
+	if !ok || ctx.Err() != nil {
+		return direct // git could not work at all
+	}
+	then := filepath.Join(dir, "then")
+	thenEnv := []string{"GIT_INDEX_FILE=" + then}
+	if err := os.Remove(then); err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	failed := func(err error) error {
+		if _, ok := stderrOf(err); !ok || ctx.Err() != nil {
+			return err
+		}
+		return r.patchError(ctx, env, diff, name, said)
+	}
+	if _, _, err := r.run(ctx, command{verb: "apply", args: []string{"--build-fake-ancestor=" + then, "-"}, env: env, stdin: bytes.NewReader(diff)}); err != nil {
+		return failed(err)
+	}
+	base, err := r.writeTree(ctx, thenEnv)
+	if err != nil {
+		return failed(err)
+	}
+	if _, _, err := r.run(ctx, command{verb: "apply", args: args, env: thenEnv, stdin: bytes.NewReader(diff)}); err != nil {
+		return failed(err)
+	}
+	theirs, err := r.writeTree(ctx, thenEnv)
+	if err != nil {
+		return failed(err)
+	}
+	ours, err := r.writeTree(ctx, env)
+	if err != nil {
+		return err
+	}
+	tree, paths, err := r.merge(ctx, base, ours, theirs)
+	if err != nil {
+		return err
+	}
+	if paths != nil {
+		return &PatchError{Project: r.project, Name: name, Paths: paths, Detail: "it conflicts with what the tree has there"}
+	}
+	_, _, err = r.run(ctx, command{verb: "read-tree", args: []string{tree}, env: env})
+	return err
 }
 
 // mail is how a mail or a mailbox begins.
@@ -153,22 +207,11 @@ func (r *Repo) diffs(ctx context.Context, dir string, patch []byte, name string)
 	return all, nil
 }
 
-// patchError says which paths are in a patch's way. A git that could not work at all stays an Error.
-func (r *Repo) patchError(ctx context.Context, env []string, diff []byte, name string, failed error) error {
-	said, ok := stderrOf(failed)
-	if !ok || ctx.Err() != nil {
-		return failed
-	}
+// patchError says which paths are in a patch's way.
+func (r *Repo) patchError(ctx context.Context, env []string, diff []byte, name, said string) error {
 	pe := &PatchError{Project: r.project, Name: name, Detail: strings.TrimSpace(said)}
 	if len(pe.Detail) > 1000 {
 		pe.Detail = pe.Detail[:1000] + "…"
-	}
-	if out, _, err := r.run(ctx, command{verb: "ls-files", args: []string{"-u", "-z"}, env: env}); err == nil {
-		for _, line := range strings.Split(string(out), "\x00") {
-			if _, path, ok := strings.Cut(line, "\t"); ok {
-				pe.Paths = append(pe.Paths, path)
-			}
-		}
 	}
 	if out, _, err := r.run(ctx, command{verb: "apply", args: []string{"--numstat", "-z", "-"}, env: env, stdin: bytes.NewReader(diff)}); err == nil {
 		all := numstat(string(out))

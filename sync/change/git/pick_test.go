@@ -17,7 +17,10 @@ func TestPick(t *testing.T) {
 	head := o.commit("p", "refs/heads/master", "Somebody else's\n", map[string]string{"a": file[:len(file)-5] + "NINE\n", "e": gone})
 	clash := o.commit("p", "refs/changes/03/3/1", "Clash\n", map[string]string{"a": file[:len(file)-5] + "neuf\n", "e": "changed\n"}, root)
 	r := o.repo("p", "refs/heads/master", "refs/changes/01/1/1", "refs/changes/02/2/1", "refs/changes/03/3/1")
-	pick := func(onto, commit string) string { t.Helper(); return must[string](t)(r.Pick(t.Context(), onto, commit)) }
+	pick := func(onto, commit string) string {
+		t.Helper()
+		return must[string](t)(r.Pick(t.Context(), onto, commit))
+	}
 
 	picked := pick(head, change)
 	want := map[string]string{"a": "ONE" + file[3:len(file)-5] + "NINE\n", "d/b": "b\n", "n": "new\n"}
