@@ -22,7 +22,7 @@ staging:
   wikiversions: conf/w.json
   patches: /srv/patches
   private: /srv/private
-  beta_only: [/labs.php]
+  beta_only: [labs.php]
   lint: warn
   registration: off
   php: none
@@ -30,6 +30,7 @@ staging:
   steps:
     - {name: l10n, per_version: true, command: [/bin/l10n, "{tree}", "{out}", "{version}"], inputs: ["mw/{version}/i18n/**"], outputs: "mw/{version}/cache", after: [info], timeout: 1m}
     - {name: info, command: [/bin/info, "--to={out}"], inputs: ["*.json"], outputs: info}
+    - {name: look, command: [/bin/look, "{tree}"], inputs: ["**/*.php"]}
 announcers:
   i: {kind: irc, address: "irc.x:6667", plain: true, channel: "#o", nick: bot, user: account, timeout: 1s, on: [started, deployed]}
   j: {kind: irc, address: "irc.x:6697", channel: "#o", password_file: /p, ca_file: /c}
@@ -129,6 +130,11 @@ func TestReviewMistakes(t *testing.T) {
 		"a step without a name":   {steps("{command: [/s, \"{out}\"], inputs: [a], outputs: o}"), "f:5:19: staging.steps[0].name is missing"},
 		"two of one name":         {steps("{name: s, command: [/s, \"{out}\"], inputs: [a], outputs: o}, {name: s, command: [/s, \"{out}\"], inputs: [a], outputs: p}"), "staging.steps[1]: another step has the name s"},
 		"two into one place":      {steps("{name: s, command: [/s, \"{out}\"], inputs: [a], outputs: o/a}, {name: t, command: [/s, \"{out}\"], inputs: [a], outputs: o}"), "staging.steps[1].outputs: o and the outputs of step s lie in each other"},
+		"an absolute pattern":     {g + "staging: {beta_only: [/a.php]}\n", `staging.beta_only[0]: "/a.php" leads out of the tree`},
+		"a broken pattern":        {steps("{name: s, command: [/s, \"{out}\"], inputs: [\"a/[b\"], outputs: o}"), `staging.steps[0].inputs[0]: "a/[b" is no pattern`},
+		"too long a name":         {step("/" + strings.Repeat("x", 256)), "has a name longer than 255 bytes"},
+		"what comes is lost":      {steps("{name: s, command: [/s, \"{out}\"], inputs: [a]}"), "staging.steps[0] has no outputs: what is in {out} would be lost"},
+		"a step with rights":      {steps("{name: s, command: [/usr/bin/sudo, -n, /s, \"{out}\"], inputs: [a], outputs: o}"), "sudo does not work there"},
 		"nothing comes of it":     {steps("{name: s, command: [/s], inputs: [a], outputs: o}"), "staging.steps[0].command has no {out}: nothing would come of it"},
 		"no inputs":               {steps("{name: s, command: [/s, \"{out}\"], inputs: [], outputs: o}"), "staging.steps[0].inputs is empty"},
 		"a version of no version": {steps("{name: s, command: [/s, \"{out}\", \"{version}\"], inputs: [a], outputs: o}"), "the placeholders are {tree}, {out} (and {version} with per_version: true)"},

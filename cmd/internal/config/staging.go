@@ -48,11 +48,11 @@ type Core struct {
 // Step makes a part of the tree out of others. It runs again only when its command or what Inputs match has changed.
 type Step struct {
 	Name       string        `yaml:"name"`
-	Command    []string      `yaml:"command"`     // {tree} is the tree, read only, {out} an empty directory to fill
-	PerVersion bool          `yaml:"per_version"` // once for each version, which is {version} in all that follows
-	Inputs     []string      `yaml:"inputs"`      // patterns of paths in the tree
-	Outputs    string        `yaml:"outputs"`     // path in the tree that what is in {out} replaces
-	After      []string      `yaml:"after"`       // steps whose outputs it reads
+	Command    []string      `yaml:"command"`           // {tree} is the tree, read only, {out} an empty directory to fill
+	PerVersion bool          `yaml:"per_version"`       // once for each version, which is {version} in all that follows
+	Inputs     []string      `yaml:"inputs"`            // patterns of paths in the tree; ** is any number of directories
+	Outputs    string        `yaml:"outputs,omitempty"` // path in the tree that what is in {out} replaces; empty: it only looks
+	After      []string      `yaml:"after"`             // steps whose outputs it reads
 	Timeout    time.Duration `yaml:"timeout"`
 }
 
@@ -71,7 +71,7 @@ func (s *section) staging(gerrit *Gerrit) *Staging {
 		Wikiversions: sub.text("wikiversions", "wikiversions.json", isTreePath),
 		Patches:      sub.text("patches", "", isTree),
 		Private:      sub.text("private", "", isTree),
-		BetaOnly:     sub.texts("beta_only", []string{}, isPattern),
+		BetaOnly:     sub.texts("beta_only", []string{}, isTreePattern),
 		Lint:         sub.one("lint", Block, Block, Warn, Off),
 		Registration: sub.one("registration", Block, Block, Warn, Off),
 		MergeFirst:   sub.truth("merge_first", false),
@@ -148,9 +148,8 @@ func (s *section) steps(key, core string) []Step {
 
 func (s *section) step(core string) Step {
 	s.missing("name", "a word for this step, such as l10n")
-	s.missing("command", "what fills {out}")
+	s.missing("command", "what fills {out}, or looks at {tree}")
 	s.missing("inputs", "patterns of the files that it reads: while they stay the same it need not run again")
-	s.missing("outputs", "the path in the tree that what is in {out} replaces")
 	p := Step{
 		Name:       s.text("name", "", isWord),
 		PerVersion: s.truth("per_version", false),
@@ -164,10 +163,17 @@ func (s *section) step(core string) Step {
 		path = []check{isTreePath, isVersioned}
 	}
 	p.Command = s.argv("command", placeholders(more, words...))
-	if len(p.Command) > 0 && !slices.ContainsFunc(p.Command, func(a string) bool { return strings.Contains(a, "{out}") }) {
+	fills := slices.ContainsFunc(p.Command, func(a string) bool { return strings.Contains(a, "{out}") })
+	switch {
+	case len(p.Command) == 0: // said already
+	case isSudo(p.Command[0]):
+		s.r.wrong(s.values["command"], "%s: a step has no rights but to fill {out}: sudo does not work there", s.path("command"))
+	case s.has("outputs") && !fills:
 		s.r.wrong(s.values["command"], "%s has no {out}: nothing would come of it", s.path("command"))
+	case !s.has("outputs") && fills:
+		s.r.wrong(s.place, "%s has no outputs: what is in {out} would be lost", s.name)
 	}
-	p.Inputs = s.texts("inputs", []string{}, isPattern, placeholders(more, words[2:]...))
+	p.Inputs = s.texts("inputs", []string{}, isTreePattern, placeholders(more, words[2:]...))
 	if n := s.values["inputs"]; n != nil && len(n.Content) == 0 {
 		s.r.wrong(n, "%s is empty: nothing would say when the step must run again", s.path("inputs"))
 	}
@@ -246,10 +252,23 @@ func isTreePath(text string) string {
 		return noControl(text)
 	case len(text) > 4000:
 		return "is longer than 4000 bytes"
+	case slices.ContainsFunc(strings.Split(text, "/"), func(part string) bool { return len(part) > 255 }):
+		return "has a name longer than 255 bytes"
 	case strings.HasPrefix(text, "/") || path.Clean(text) == ".." || strings.HasPrefix(path.Clean(text), "../"):
 		return fmt.Sprintf("%q leads out of the tree: want a path below its root, such as wmf-config", clip(text))
 	case path.Clean(text) != text:
 		return fmt.Sprintf("%q: write it as %s", clip(text), clip(path.Clean(text)))
+	}
+	return ""
+}
+
+// isTreePattern is for paths in a tree: *, ? and [a-z] as in the shell, within a name.
+func isTreePattern(text string) string {
+	if what := isTreePath(text); what != "" {
+		return what
+	}
+	if _, err := path.Match(text, ""); err != nil {
+		return fmt.Sprintf("%q is no pattern: a [ without its ]", clip(text))
 	}
 	return ""
 }
