@@ -54,6 +54,9 @@ func TestUnasked(t *testing.T) {
 	if list, err := c.Changes(t.Context(), []int{1002}); err != nil || !slices.Equal(numbers(list), []int{1002}) {
 		t.Errorf("%v, %v", numbers(list), err)
 	}
+	if by, err := c.WithIDs(t.Context(), []string{ident(1001)}); err != nil || len(by) != 1 || !slices.Equal(numbers(by[ident(1001)]), []int{1001}) {
+		t.Errorf("%v, %v", by, err)
+	}
 }
 
 // TestParallel puts the questions about many changes at once, but never more than parallel.

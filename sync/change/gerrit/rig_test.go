@@ -3,6 +3,7 @@ package gerrit
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -72,7 +73,7 @@ func (g *rig) RoundTrip(r *http.Request) (resp *http.Response, err error) {
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			if p != http.ErrAbortHandler {
+			if e, ok := p.(error); !ok || !errors.Is(e, http.ErrAbortHandler) {
 				panic(p)
 			}
 			resp, err = nil, io.ErrUnexpectedEOF

@@ -214,9 +214,16 @@ func TestRequestLine(t *testing.T) {
 	if _, err := g.client(t, real, func(o *Options) { o.CredentialsFile = "" }).Self(t.Context()); !errors.Is(err, ErrUnauthorized) || len(g.sent("", "/self")) != 0 {
 		t.Errorf("%v, want a refusal without a question", err)
 	}
-	name, err := g.client(t, real).Self(t.Context())
-	if err != nil || name != "deployer" {
-		t.Errorf("we are %q, %v", name, err)
+	c := g.client(t, real)
+	for range 2 {
+		if name, err := c.Self(t.Context()); err != nil || name != "deployer" || len(g.sent("GET", "/accounts/self")) != 1 {
+			t.Errorf("we are %q, %v; asked %d times", name, err, len(g.sent("GET", "/accounts/self")))
+		}
+	}
+	c = g.client(t, real)
+	g.on("GET /accounts/self", says(object{"name": "nobody"}))
+	if _, err := c.Self(t.Context()); err == nil || !strings.Contains(err.Error(), "names no account") {
+		t.Error(err)
 	}
 }
 
@@ -291,7 +298,8 @@ func TestCAFile(t *testing.T) {
 	if err := one(t, c); err == nil || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("%v, want a word about the certificate", err)
 	}
-	if err := c.post(t.Context(), "/x", object{}, nil); err == nil || err.(*Error).lost || len(g.sent("POST", "")) != 0 {
+	var e *Error
+	if err := c.post(t.Context(), "/x", object{}, nil); !errors.As(err, &e) || e.lost || len(g.sent("POST", "")) != 0 {
 		t.Errorf("%v: a write that was never sent is lost", err)
 	}
 }
