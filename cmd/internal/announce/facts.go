@@ -2,6 +2,7 @@ package announce
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"time"
 
@@ -85,11 +86,8 @@ func (f *facts) fresh() {
 func (f *facts) frozen() *facts {
 	c := *f
 	c.acts, c.gates, c.order = slices.Clone(f.acts), slices.Clone(f.gates), slices.Clone(f.order)
-	c.hosts = make(map[string]state, len(f.hosts))
-	for k, v := range f.hosts {
-		c.hosts[k] = v
-	}
-	c.open, c.said, c.reached = nil, nil, nil
+	c.hosts, c.reached = maps.Clone(f.hosts), maps.Clone(f.reached)
+	c.open, c.said = nil, nil
 	return &c
 }
 
