@@ -59,7 +59,8 @@ func TestApply(t *testing.T) {
 	if diff := cmp.Diff(want, read(t, r, must[string](t)(r.Apply(t.Context(), root, []byte(series+"\n"), "series")))); diff != "" {
 		t.Errorf("two mails: %s", diff)
 	}
-	if got := read(t, r, must[string](t)(r.Apply(t.Context(), moved, []byte(diffOf("f", "two", "TWO")), "offset"))); got["f"] != "zero\nzero\n"+strings.Replace(file, "two", "TWO", 1) {
+	middle := "--- a/f\n+++ b/f\n@@ -3,7 +3,7 @@\n three\n four\n five\n-six\n+SIX\n seven\n eight\n nine\n"
+	if got := read(t, r, must[string](t)(r.Apply(t.Context(), moved, []byte(middle), "offset"))); got["f"] != "zero\nzero\n"+strings.Replace(file, "six", "SIX", 1) {
 		t.Errorf("at another line: %q", got["f"])
 	}
 
@@ -74,7 +75,7 @@ func TestApply(t *testing.T) {
 		"mail without a diff": {root, "From: a <a@b>\nSubject: x\n\nhello\n", nil},
 		"empty":               {root, "", nil},
 		"out of the tree":     {root, diffOf("../../f", "two", "TWO"), nil},
-		"through a link":      {root, "diff --git a/l/x b/l/x\nnew file mode 100644\n--- /dev/null\n+++ b/l/x\n@@ -0,0 +1 @@\n+x\n", []string{"l/x"}},
+		"through a link":      {root, "diff --git a/l/x b/l/x\nnew file mode 100644\n--- /dev/null\n+++ b/l/x\n@@ -0,0 +1 @@\n+x\n", nil},
 		"into .git":           {root, "diff --git a/.git/x b/.git/x\nnew file mode 100644\n--- /dev/null\n+++ b/.git/x\n@@ -0,0 +1 @@\n+x\n", nil},
 	} {
 		var pe *PatchError
