@@ -102,21 +102,22 @@ func (c *checker) handlerSpec(name string, spec value, handlings []handling) {
 		c.find(spec.at, JSON, "has to be an object with a class or factory, and is %s", spec.kind())
 		return
 	}
-	class := spec.get("class").text()
-	absent := false
-	if f := c.code.class(class, c.m); class != "" && f.class != nil {
-		l := c.code.lineage(f.class, c.m)
-		used := false
-		absent = true
-		for _, h := range handlings {
-			if h.ours && h.name == name {
-				used = true
-				absent = absent && c.nobodyRuns(h.hook, l)
-			}
+	var hooks []string
+	for _, h := range handlings {
+		if h.ours && h.name == name {
+			hooks = append(hooks, h.hook)
 		}
-		absent = absent && used
 	}
-	c.spec(spec, rules{extra: span{}, strict: true, absent: absent})
+	absent := false
+	if class := spec.get("class").text(); class != "" && len(hooks) > 0 {
+		if f := c.code.class(class, c.m); f.class != nil {
+			l := c.code.lineage(f.class, c.m)
+			absent = !slices.ContainsFunc(hooks, func(hook string) bool { return !c.nobodyRuns(hook, l) })
+		}
+	}
+	c.harmless = len(hooks) == 0
+	c.spec(spec, rules{strict: true, absent: absent})
+	c.harmless = false
 }
 
 // nobodyRuns reports whether the interface that goes with a hook is named by its handler and is not in the tree: who brings the

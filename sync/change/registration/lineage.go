@@ -92,7 +92,7 @@ func (c *code) rename(l *lineage, k, trait *class) {
 
 // method is what an object of the class has under a name; nil when it has none. A class that takes calls of any name has all.
 func (l *lineage) method(name string) (m *method, any bool) {
-	if m := l.methods[strings.ToLower(name)]; m != nil {
+	if m := l.methods[strings.ToLower(name)]; m != nil && !m.Abstract {
 		return m, false
 	}
 	return nil, l.methods["__call"] != nil || l.unsure

@@ -34,6 +34,7 @@ func (c *checker) modules() {
 		for _, f := range v.get("packageFiles").many() {
 			c.packageFile(f, base)
 		}
+		c.images(v.get("images"), base, 0)
 	}
 }
 
@@ -72,6 +73,19 @@ func (c *checker) named(v value, base string) {
 	for _, name := range v.keys() {
 		if e := v.get(name); e.isMap() && !e.get("class").there() {
 			c.resource(value{e.at, name}, base)
+		}
+	}
+}
+
+// images checks the images of an icon module: files by name, or by direction and language below a name.
+func (c *checker) images(v value, base string, depth int) {
+	if v.isText() {
+		c.resource(v, base)
+		return
+	}
+	for _, key := range v.keys() {
+		if key != "variants" && depth < 6 {
+			c.images(v.get(key), base, depth+1)
 		}
 	}
 }

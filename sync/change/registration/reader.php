@@ -606,8 +606,13 @@ final class Scan {
 			if ( $this->text[$i] === '(' && strtolower( ltrim( $name, '\\' ) ) === 'dirname' ) {
 				$i++;
 				$v = $this->value( $i );
+				$levels = 1;
+				if ( $this->text[$i] === ',' ) {
+					$i++;
+					$levels = (int)$this->value( $i );
+				}
 				$i = $this->text[$i] === ')' ? $i + 1 : $i;
-				return is_string( $v ) ? dirname( $v ) : null;
+				return is_string( $v ) && $levels > 0 ? dirname( $v, $levels ) : null;
 			}
 			if ( $this->id[$i] === T_DOUBLE_COLON ) {
 				$const = $this->text[$i + 1];

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"sort"
 	"time"
 )
@@ -34,9 +35,11 @@ type Finding struct {
 	Pointer string // where in it: Hooks.BeforePageDisplay[0]
 	Kind    Kind
 	Text    string
-	// Harmless means that PHP lets it pass: arguments over the number that is taken are dropped unseen. It may be a slip, and
-	// there are extensions that have run with it for years.
+	// Harmless is a slip that breaks nothing: arguments over the number that is taken, which PHP drops unseen, and what is wrong
+	// with a hook handler that no hook uses. There are extensions that have run with such for years.
 	Harmless bool
+	// Old is a finding that Options.Before has too: it is no doing of the change.
+	Old bool
 }
 
 // String is a finding in one line.
@@ -68,6 +71,9 @@ type Options struct {
 	// follows which registration files are looked at: those of the extensions and skins that the files are of, those that
 	// require these, and all when PHP of MediaWiki itself changed. Paths outside of Core are somebody else's.
 	Paths []string
+	// Before is the tree before the change, with the same Core, for Old; it is only looked at when there are findings. nil: none
+	// is known.
+	Before fs.FS
 	// Timeout bounds the whole check; 0: a minute.
 	Timeout time.Duration
 	// Cache keeps what was read of PHP sources, by their contents, from check to check; nil: nothing is kept.
@@ -94,12 +100,42 @@ func Check(ctx context.Context, tree fs.FS, o Options) (*Report, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("%w: more than %v", ErrTimeout, limit))
 	defer cancel()
 
-	w := &wiki{ctx: ctx, tree: tree, core: path.Clean(o.Core)}
-	if !fs.ValidPath(w.core) {
+	if !fs.ValidPath(path.Clean(o.Core)) {
 		return nil, fmt.Errorf("check registrations: %q is no path in a tree", o.Core)
 	}
+	if o.Cache == nil {
+		o.Cache = NewCache()
+	}
+	r, err := check(ctx, tree, o)
+	if err == nil && len(r.Findings) > 0 && o.Before != nil {
+		err = r.compare(ctx, o)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("check registrations in %s: %w", o.Core, err)
+	}
+	return r, nil
+}
+
+// compare marks the findings that the tree before has too. One without this MediaWiki, as before a new version, has none.
+func (r *Report) compare(ctx context.Context, o Options) error {
+	before, err := check(ctx, o.Before, o)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("before the change: %w", err)
+	}
+	for i, f := range r.Findings {
+		r.Findings[i].Old = slices.Contains(before.Findings, f)
+	}
+	return nil
+}
+
+// check is Check of one tree.
+func check(ctx context.Context, tree fs.FS, o Options) (*Report, error) {
+	w := &wiki{ctx: ctx, tree: tree, core: path.Clean(o.Core)}
 	if err := w.load(); err != nil {
-		return nil, fmt.Errorf("check registrations in %s: %w", w.core, err)
+		return nil, err
 	}
 	r := &Report{}
 	todo := w.concerned(o.Paths)
@@ -108,7 +144,7 @@ func Check(ctx context.Context, tree fs.FS, o Options) (*Report, error) {
 	}
 	code, err := openCode(ctx, w, o.PHP, o.Cache)
 	if err != nil {
-		return nil, fmt.Errorf("check registrations in %s: %w", w.core, err)
+		return nil, err
 	}
 	defer code.close()
 	services := &services{code: code}
@@ -117,7 +153,7 @@ func Check(ctx context.Context, tree fs.FS, o Options) (*Report, error) {
 		c.check()
 		r.Checked = append(r.Checked, m.file)
 		if err := code.failed(); err != nil {
-			return nil, fmt.Errorf("check %s: %w", m.file, err)
+			return nil, fmt.Errorf("%s: %w", m.file, err)
 		}
 	}
 	r.Unchecked = code.unchecked
@@ -141,7 +177,7 @@ type checker struct {
 	services *services
 	m        *manifest
 	report   *Report
-	absent   map[string]bool // hook handlers that nothing in this tree calls
+	harmless bool // what is looked at is never used
 }
 
 // find notes a finding.
@@ -150,16 +186,15 @@ func (c *checker) find(at string, kind Kind, format string, args ...any) {
 		c.report.More++
 		return
 	}
-	c.report.Findings = append(c.report.Findings, Finding{File: c.m.file, Pointer: at, Kind: kind, Text: fmt.Sprintf(format, args...)})
+	c.report.Findings = append(c.report.Findings, Finding{File: c.m.file, Pointer: at, Kind: kind, Text: fmt.Sprintf(format, args...), Harmless: c.harmless})
 }
 
-// findHarmless notes a finding that PHP lets pass.
+// findHarmless notes a finding that does no harm.
 func (c *checker) findHarmless(at string, kind Kind, format string, args ...any) {
-	n := len(c.report.Findings)
+	was := c.harmless
+	c.harmless = true
 	c.find(at, kind, format, args...)
-	if len(c.report.Findings) > n {
-		c.report.Findings[n].Harmless = true
-	}
+	c.harmless = was
 }
 
 // check goes through all that a registration file names.

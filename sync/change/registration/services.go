@@ -17,12 +17,15 @@ func (s *services) file() string { return s.code.wiki.in("includes/ServiceWiring
 // unknown reports whether it was asked for services without core's wiring.
 func (s *services) unknown() bool { return s.names != nil && !s.core }
 
-// has reports whether there may be a service of that name.
-func (s *services) has(name string) bool {
+// known reports whether there is a service of that name.
+func (s *services) known(name string) bool {
 	s.load()
 	_, ok := s.names[name]
-	return ok || !s.core
+	return ok
 }
+
+// has reports whether there may be one: without core's wiring nobody knows.
+func (s *services) has(name string) bool { return s.known(name) || !s.core }
 
 // gives is the type that a service says it is, "" when it does not say.
 func (s *services) gives(name string) string {

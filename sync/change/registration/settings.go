@@ -2,6 +2,7 @@ package registration
 
 import (
 	"io/fs"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -19,7 +20,7 @@ const maxFiles = 5000
 // something that is called a config.
 func (c *checker) settings() {
 	name := strings.ReplaceAll(c.m.name, " ", "")
-	if len(name) < 4 || !c.m.root.get("config").there() && !c.m.root.get("ConfigRegistry").there() {
+	if len(name) < 3 || !c.m.root.get("config").there() && !c.m.root.get("ConfigRegistry").there() {
 		return
 	}
 	asked, guarded := map[string]string{}, map[string]bool{}
@@ -38,7 +39,7 @@ func (c *checker) settings() {
 		}
 	}
 	for setting, file := range asked {
-		if !guarded[setting] && !c.registered(setting) && !c.services.has(setting) {
+		if !guarded[setting] && !c.registered(setting) && !c.services.known(setting) {
 			c.find(under("config", setting), Config, "%s asks for the setting %q, which nothing registers", file, setting)
 		}
 	}
@@ -52,15 +53,7 @@ func (c *checker) registered(setting string) bool {
 		}
 	}
 	f := c.code.class(`MediaWiki\MainConfigNames`, c.m)
-	return f.class == nil || slices.Contains(consts(f.class), setting)
-}
-
-func consts(k *class) []string {
-	var all []string
-	for _, v := range k.Consts {
-		all = append(all, v)
-	}
-	return all
+	return f.class != nil && slices.Contains(slices.Collect(maps.Values(f.class.Consts)), setting)
 }
 
 // phpFiles are the extension's sources, but for tests and what is not its own.

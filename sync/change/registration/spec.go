@@ -2,6 +2,8 @@ package registration
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -53,6 +55,9 @@ func (c *checker) object(v value, r rules) {
 			c.find(v.at, JSON, "has neither class nor factory")
 		}
 		return
+	}
+	if r.job {
+		r.extra = title(v)
 	}
 	g := given{services: append(c.names(v.get("services"), r, true), c.names(v.get("optional_services"), r, false)...)}
 	args := v.get("args")
@@ -124,12 +129,26 @@ func (c *checker) make(v value, name string, r rules, g given) {
 		return
 	}
 	extra := r.extra
-	if r.job && l.is("GenericParameterJob") {
+	switch {
+	case !r.job:
+	case l.is("GenericParameterJob"):
 		extra = span{1, 1}
-	} else if r.job && l.unsure {
-		extra = span{1, 2}
+	case l.unsure:
+		extra.least = 1
 	}
 	c.arity(v.at, "the constructor of "+l.class.Name, ctor, extra, g)
+}
+
+// title is what a job gets besides its own arguments: parameters, and before them a title, unless its class or registration
+// wants none.
+func title(v value) span {
+	switch need := v.get("needsPage"); {
+	case need.is == false:
+		return span{1, 1}
+	case v.get("factory").there() && !need.there():
+		return span{1, 2}
+	}
+	return span{2, 2}
 }
 
 // concrete looks for a class of which objects can be made, with all that it is made of; nil, and a finding, when there is none.
@@ -154,11 +173,19 @@ func (c *checker) concrete(at, name string, absent bool) *lineage {
 	return l
 }
 
-// whole checks that PHP can load a class: that all it is made of is in the tree.
+// whole checks that PHP can load a class: that all it is made of is in the tree, and that it has what that asks of it.
 func (c *checker) whole(at string, l *lineage, absent bool) {
 	for _, m := range l.missing {
 		if !absent || c.m.owns(m.name) || ofCore(m.name) {
 			c.find(at, Class, "%s", m.text)
+		}
+	}
+	if l.unsure || l.class.Abstract || l.class.Kind != "class" {
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.methods)) {
+		if m := l.methods[name]; m.Abstract {
+			c.find(at, Class, "%s has no method %s, which what it is made of asks for: PHP cannot load it", l.class.Name, m.Name)
 		}
 	}
 }
