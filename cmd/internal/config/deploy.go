@@ -18,8 +18,6 @@ type Deploy struct {
 	// HoldLimit is how long a deploy with nobody at the terminal holds because everything fails, also what runs the old
 	// release; then the fleet goes back to one release.
 	HoldLimit time.Duration `yaml:"hold_limit"`
-	// Announce is told, on its standard input, what happens while nobody looks; empty: nobody is told.
-	Announce []string `yaml:"announce,omitempty"`
 	// Wait is how long to wait in the queue for the lock; 0: not at all.
 	Wait time.Duration `yaml:"wait"`
 	// Finish is done once a deploy has ended well, one after another.
@@ -44,10 +42,9 @@ func (s *section) deploy(staging bool) Deploy {
 	} else if s.get("stage_dir") != nil {
 		s.r.wrong(s.keyNode("stage_dir"), "deploy.stage_dir and staging: a tree comes from one place; remove one of them")
 	}
-	if n := s.values["announce"]; n == nil || !isNone(n) {
-		d.Announce = s.argv("announce")
-	} else {
+	if s.has("announce") {
 		s.get("announce")
+		s.r.wrong(s.keyNode("announce"), "deploy.announce: say it as one of announcers now, {kind: command, command: […]}: that is told all that happens")
 	}
 	if d.StageDir != "" && (within(d.DeployDir, d.StageDir) || within(d.StageDir, d.DeployDir)) {
 		s.r.wrong(s.keyNode("deploy_dir"), "deploy.deploy_dir %s and deploy.stage_dir %s lie in each other: a release would hold the store", d.DeployDir, d.StageDir)

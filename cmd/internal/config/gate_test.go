@@ -69,7 +69,7 @@ func TestWhatJudges(t *testing.T) {
 
 		"a watch without a unit": {"sources: [logs]", "deploy: {watch: 15}\n", "deploy.watch: 15 has no unit"},
 		"a watch too long":       {"sources: [logs]", "deploy: {watch: 2d}\n", "deploy.watch: 2d is out of range: 0s to 1d"},
-		"a relative announcer":   {"sources: [logs]", "deploy: {announce: [tell]}\n", `deploy.announce[0]: "tell" is relative`},
+		"an old announcer":       {"sources: [logs]", "deploy: {announce: [/bin/tell]}\n", "deploy.announce: say it as one of announcers now"},
 		"a heartbeat log":        {"sources: [logs]", "targets: {heartbeat_log: var/log/x}\n", "targets.heartbeat_log"},
 		"one that is read too":   {"sources: [logs]", "targets: {heartbeat_log: /l, logs: [{path: /l, format: php}]}\n", "is read under logs too"},
 		"a heartbeat with more":  {"sources: [logs]", "targets: {heartbeat: \"/healthz?x\"}\n", "targets.heartbeat"},

@@ -120,7 +120,7 @@ phases: [{name: all, groups: [all], gate: none}]
 `
 
 const rich = `
-deploy: {watch: 0s, hold_limit: 5m, announce: [/usr/bin/tell, "#ops"]}
+deploy: {watch: 0s, hold_limit: 5m}
 ssh: {user: dep, port: 2222, identity_files: [/k], jump_host: me@j:2200, known_hosts: [/kh], addresses: {app01.x: "127.0.0.1:2201"}}
 balancers:
   h: {kind: haproxy, sockets: ["127.0.0.1:9999", /run/h.sock], backend: b, server: "srv-{short}"}
