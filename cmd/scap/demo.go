@@ -1,17 +1,20 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	embedded "scap/fixtures/fleet"
+	"scap/fixtures/gerrit"
 	"scap/fixtures/tree"
 	"scap/phases"
 )
@@ -21,7 +24,8 @@ func newDemoCommand(a *app) *cobra.Command {
 		Use:   "demo",
 		Short: "try it: 12 embedded hosts under load, the old way and scap's",
 		Long: `Runs the incident of 2023-01-17 on an embedded fleet, without root and without any service: 12 hosts with real agents and
-stores behind a model of php-fpm and a balancer, and users who ask all the time. About a minute.`,
+stores behind a model of php-fpm and a balancer, users who ask all the time, and a Gerrit with the repositories of a
+wiki. Then backports: a good one, two that must not get far, and a revert. About a minute.`,
 		Args: argCount(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.runDemo(cmd.Context()) },
 	}
@@ -43,6 +47,7 @@ const (
 type demo struct {
 	*app
 	fleet *embedded.Fleet
+	wiki  *gerrit.Wiki
 	load  *embedded.Load
 	conf  string
 }
@@ -54,12 +59,17 @@ func (a *app) runDemo(ctx context.Context) error {
 	if err := a.demoInPlace(ctx); err != nil {
 		return err
 	}
-	f, err := embedded.New(embedded.Options{Hosts: demoHosts, SSH: true, TCP: true})
+	g, err := gerrit.New(gerrit.Options{CI: gerrit.CIOptions{Auto: true, Delay: time.Second}})
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	d := &demo{app: a, fleet: f}
+	defer g.Close() //nolint:errcheck // a temporary directory is all that could stay
+	d := &demo{app: a, wiki: g.Wiki(gerrit.WikiSpec{})}
+	d.fleet, err = embedded.New(embedded.Options{Hosts: demoHosts, SSH: true, TCP: true, First: d.wiki.Write})
+	if err != nil {
+		return err
+	}
+	defer d.fleet.Close()
 	if err := d.configure(); err != nil {
 		return err
 	}
@@ -130,35 +140,62 @@ func (d *demo) configure() error {
 	if err != nil {
 		return err
 	}
+	secret := filepath.Join(d.fleet.Dir(), "gerrit.secret")
+	if err := os.WriteFile(secret, []byte("deployer:secret\n"), 0o600); err != nil {
+		return err
+	}
 	d.conf, err = d.fleet.WriteYAML(embedded.YAMLOptions{
 		AgentBinary: agent, Probes: probes, Logs: true, MinRequests: demoMinRequests, Dwell: demoDwell, HarmRate: demoHarm, Bake: demoBake,
-		Tick: time.Second, Width: "4",
+		Tick: time.Second, Width: "4", Git: fmt.Sprintf(demoGit, d.wiki.Server.URL(), secret),
 	})
 	return err
 }
 
-// story deploys the good pair, then two releases that must not get far.
+// demoGit says where trees come from. The check of extension.json is off: it would stop the broken change before any host
+// has it, and this is about what happens then.
+const demoGit = `gerrit: {url: %q, credentials_file: %q, poll: 500ms}
+staging: {registration: off, lint: off, php: none}
+`
+
+// story deploys two changes, then two that must not get far, and takes the last out of its branch.
 func (d *demo) story(ctx context.Context) error {
-	steps := []struct {
-		title   string
-		release tree.AppOptions
-		want    int
-	}{
-		{"2. scap sync: the same pair.", tree.GoodB(), exitOK},
-		{"3. scap sync: a broken release (new extension.json beside old PHP).", tree.Broken(), exitRolledBack},
-		{"4. scap sync: a release that passes every probe and fails one page in five.", tree.Drifting(), exitRolledBack},
+	if err := d.first(ctx); err != nil {
+		return err
 	}
-	for _, s := range steps {
-		d.say("%s", s.title)
-		if _, err := d.fleet.Stage(s.release); err != nil {
-			return err
-		}
-		began := time.Now()
-		if err := d.scap(ctx, s.want, "sync", s.title[len("2. scap sync: "):]); err != nil {
-			return err
-		}
-		d.report(began)
+	pair, setting := d.wiki.Backport()
+	if err := d.step(ctx, exitOK, "2. scap backport: the same pair, and a setting that depends on it.", "backport", fmt.Sprint(pair), fmt.Sprint(setting)); err != nil {
+		return err
 	}
+	broken := d.wiki.Server.Change(d.wiki.Pair(d.wiki.Newest(), tree.Broken()))
+	if err := d.step(ctx, exitRolledBack, "3. A broken change (new extension.json beside old PHP): the test servers see it, so nobody approves it.", "backport", fmt.Sprint(broken)); err != nil {
+		return err
+	}
+	drifting := d.wiki.Server.Change(d.wiki.Pair(d.wiki.Newest(), tree.Drifting()))
+	if err := d.step(ctx, exitRolledBack, "4. A change that passes every probe and fails one page in five: the canaries' users see it.", "backport", fmt.Sprint(drifting)); err != nil {
+		return err
+	}
+	return d.step(ctx, exitOK, "5. It is merged, though: its revert, so that the next deploy does not ship it.",
+		"backport", "--revert", "--now", "--reason", "one page in five fails", fmt.Sprint(drifting))
+}
+
+// first deploys the branches as they are, which is what the fleet serves: from now on scap knows of which commits.
+func (d *demo) first(ctx context.Context) error {
+	var said bytes.Buffer
+	inner := &app{stdin: d.stdin, stdout: &said, stderr: &said, leave: d.leave}
+	if code := inner.execute(ctx, []string{"-c", d.conf, "--yes", "sync", "the branches as they are"}); code != exitOK && ctx.Err() == nil {
+		return fmt.Errorf("the demonstration went wrong: the branches could not be deployed:\n%s", &said)
+	}
+	return context.Cause(ctx)
+}
+
+// step runs scap under a title, and says what users saw of it.
+func (d *demo) step(ctx context.Context, want int, title string, args ...string) error {
+	d.say("%s\n   $ scap --yes %s", title, strings.Join(args, " "))
+	began := time.Now()
+	if err := d.scap(ctx, want, args...); err != nil {
+		return err
+	}
+	d.report(began)
 	return nil
 }
 

@@ -277,7 +277,7 @@ func (a *app) runClean(ctx context.Context, dry bool) error {
 	if err != nil {
 		return err
 	}
-	return shop.stager.Prune(ids)
+	return shop.stager.Prune(ctx, ids)
 }
 
 func (d *deploy) tellClean(keep []release.ID) error {
