@@ -74,9 +74,9 @@ func (l *library) weigh(ctx context.Context) error {
 	todo := l.news
 	l.news = nil
 	return l.each(ctx, todo, func(b *blob, size int64, r io.Reader) error {
-		h, w := sha256.New(), io.Writer(nil)
-		var keep *bytes.Buffer
-		if w = h; size <= keepBlob && l.room(size) {
+		h := sha256.New()
+		w, keep := io.Writer(h), (*bytes.Buffer)(nil)
+		if size <= keepBlob && l.room(size) {
 			keep = bytes.NewBuffer(make([]byte, 0, size))
 			w = io.MultiWriter(h, keep)
 		}

@@ -33,13 +33,14 @@ type build struct {
 	findings []Finding
 	ran      []StepRecord
 	pending  []StepRecord
-	work     string       // directory for steps, "" until one runs
+	work     string // directory for steps, "" until one runs
 	mtime    time.Time
 	times    map[string]time.Duration
 }
 
 // Build makes the release of these parts. Base is the record of the release that it goes out from, nil for none: with it
-// the cost is that of what differs. A base that is gone or does not fit costs time, never correctness.
+// the cost is that of what differs. A base that is gone from the store or damaged there costs time, never correctness; its
+// record must be true.
 //
 // The release is in the store, complete and durable, with its record, when Build returns. When it fails there is neither;
 // a *RefusedError has all that the checks found.
@@ -259,7 +260,7 @@ func (b *build) touch(ctx context.Context) error {
 	for _, p := range b.prior.Parts {
 		was[p.Path] = p
 	}
-	came := b.touched
+	came, places := b.touched, b.mounts()
 	b.touched = map[string]bool{}
 	for _, p := range b.parts {
 		old, ok := was[p.Path]
@@ -270,7 +271,7 @@ func (b *build) touch(ctx context.Context) error {
 			if list, err := b.diff(ctx, p, old.Final()); err == nil {
 				for _, d := range list {
 					path := join(p.Path, d.Path)
-					if come, ok := came[path]; ok || !isFile(d.New) {
+					if come, ok := came[path]; ok || isFile(d.Old) && !isFile(d.New) && !b.s.exclude(path) {
 						b.touched[path] = come
 					}
 				}
@@ -278,7 +279,7 @@ func (b *build) touch(ctx context.Context) error {
 			}
 		}
 		for path, come := range came {
-			if below(path, p.Path) {
+			if _, inner := places.inside(p.Path, path); below(path, p.Path) && !inner {
 				b.touched[path] = come
 			}
 		}
@@ -286,15 +287,48 @@ func (b *build) touch(ctx context.Context) error {
 	return nil
 }
 
-// came lists the files that came or changed, against the prior release.
+// came lists the files that came or changed, against the prior release; when there was none, nothing.
 func (b *build) came() []string {
 	var out []string
+	if b.prior == nil {
+		return nil
+	}
 	for _, p := range sortedKeys(b.touched) {
-		if b.touched[p] {
+		if _, isFile := b.contents[p]; isFile && b.touched[p] {
 			out = append(out, p)
 		}
 	}
 	return out
+}
+
+// find notes a finding in a file of the tree.
+func (b *build) find(f Finding) {
+	f.Private = b.isPrivate(f.Path)
+	b.findings = append(b.findings, f)
+}
+
+// isPrivate reports whether a path is a private file, or lies where a security patch came or changed.
+func (b *build) isPrivate(path string) bool {
+	for _, p := range b.record.Private {
+		if p.Name == path {
+			return true
+		}
+	}
+	var at *change.Part
+	for i, p := range b.parts { // sorted: the innermost comes last
+		if below(path, p.Path) {
+			at = &b.parts[i]
+		}
+	}
+	if at == nil || len(at.Patches) == 0 || b.prior == nil {
+		return at != nil && len(at.Patches) > 0
+	}
+	for _, p := range b.prior.Parts {
+		if p.Path == at.Path {
+			return !slices.Equal(p.Patches, at.Patches)
+		}
+	}
+	return true
 }
 
 // refused ends the build when something was found that blocks it.

@@ -53,7 +53,7 @@ func (b *build) report(core string, r *registration.Report, level Level) {
 		if f.Pointer != "" {
 			text = f.Pointer + ": " + text
 		}
-		b.findings = append(b.findings, Finding{Check: "registration", Path: f.File, Text: text, Level: level})
+		b.find(Finding{Check: "registration", Path: f.File, Text: text, Level: level})
 	}
 	if r.More > 0 {
 		b.findings = append(b.findings, Finding{Check: "registration", Path: core, Text: fmt.Sprintf("and %d more", r.More), Level: level})

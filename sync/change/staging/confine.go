@@ -13,6 +13,9 @@ import (
 // errUnconfined means that this kernel cannot hold a process to what it may write.
 var errUnconfined = errors.New("the kernel has no Landlock")
 
+// starter starts a command that may write below the named directories only, or fails with errUnconfined.
+type starter func(cmd *exec.Cmd, writable []string) error
+
 // startConfined starts cmd so that it and its children can write below the named directories and to devices, and
 // nowhere else. Nothing was started when it fails.
 func startConfined(cmd *exec.Cmd, writable []string) error {
@@ -39,11 +42,20 @@ const (
 	writes3 = writes2 | unix.LANDLOCK_ACCESS_FS_TRUNCATE
 )
 
-// confine takes from the calling thread, for good, the right to change files but below the named directories.
-func confine(writable []string) error {
+// landlock returns the version that the kernel has.
+func landlock() (int, error) {
 	version, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
 	if errno != 0 {
-		return errUnconfined
+		return 0, errUnconfined
+	}
+	return int(version), nil
+}
+
+// confine takes from the calling thread, for good, the right to change files but below the named directories.
+func confine(writable []string) error {
+	version, err := landlock()
+	if err != nil {
+		return err
 	}
 	rights := uint64(writes1)
 	switch {

@@ -48,8 +48,11 @@ func (b *build) lint(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 		if err != nil {
-			b.findings = append(b.findings, Finding{Check: "json", Path: p, Text: err.Error(), Level: level})
+			b.find(Finding{Check: "json", Path: p, Text: err.Error(), Level: level})
 		}
+	}
+	if b.prior == nil && b.tree.files > 0 {
+		b.warn("php", ".", fmt.Sprintf("no release was before: %d files were not looked at", b.tree.files))
 	}
 	switch {
 	case len(php) == 0:
@@ -90,7 +93,7 @@ func (b *build) lintPHP(ctx context.Context, files []string, level Level) error 
 	}
 	for i, text := range wrong {
 		if text != "" {
-			b.findings = append(b.findings, Finding{Check: "php", Path: files[i], Text: text, Level: level})
+			b.find(Finding{Check: "php", Path: files[i], Text: text, Level: level})
 		}
 	}
 	return nil

@@ -71,6 +71,16 @@ func (b *build) diff(ctx context.Context, p change.Part, from string) ([]git.Dif
 // mounts are the places of the parts.
 type mounts map[string]bool
 
+func (b *build) mounts() mounts {
+	m := mounts{}
+	for _, p := range b.parts {
+		if p.Path != "" {
+			m[p.Path] = true
+		}
+	}
+	return m
+}
+
 // inside returns the part below dir that a path of dir's own repository would lie in, if any.
 func (m mounts) inside(dir, path string) (string, bool) {
 	start := len(dir) + 1
@@ -90,12 +100,7 @@ const complaints = 20
 
 // edits turns differences into what goes and what comes.
 func (b *build) edits(diffs []partDiff) (goes, comes []edit, err error) {
-	places := mounts{}
-	for _, p := range b.parts {
-		if p.Path != "" {
-			places[p.Path] = true
-		}
-	}
+	places := b.mounts()
 	var bad []error
 	for _, d := range diffs {
 		for _, e := range d.diff {
@@ -270,7 +275,13 @@ func outer(path string, parts map[string]partDiff) (partDiff, bool) {
 // vacant checks that nothing stands where a new part is put.
 func (b *build) vacant(diffs []partDiff) error {
 	for _, d := range diffs {
-		if !d.fresh || d.part.Path == "" {
+		if !d.fresh {
+			continue
+		}
+		if d.part.Path == "" {
+			if len(b.tree.root.names) > 0 {
+				return fmt.Errorf("%w: something is there already, where %s is put", errAnew, d.part.Project)
+			}
 			continue
 		}
 		if _, there, err := b.tree.find(d.part.Path); err != nil || there {

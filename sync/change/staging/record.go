@@ -2,6 +2,7 @@ package staging
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -139,21 +140,47 @@ func syncDir(path string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// Prune forgets the records of releases that are neither in keep nor in the store.
-func (s *Stager) Prune(keep []release.ID) error {
+// Prune forgets the records of releases that are neither in keep nor in the store, and lets go of the trees in the mirrors
+// that only they needed.
+func (s *Stager) Prune(ctx context.Context, keep []release.ID) error {
 	dir := filepath.Join(s.o.Dir, "records")
 	names, err := os.ReadDir(dir)
-	if err != nil {
-		return fmt.Errorf("prune records: %w", err)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	var errs []error
+	errs := []error{err}
+	needed, old := map[[2]string]bool{}, []change.Part{}
 	for _, n := range names {
 		stem, ok := strings.CutSuffix(n.Name(), ".json")
 		id, err := release.ParseID(stem)
-		if !ok || err != nil || slices.Contains(keep, id) || s.o.Store.Has(id) {
+		if !ok || err != nil {
 			continue
 		}
-		errs = append(errs, os.Remove(filepath.Join(dir, n.Name())))
+		path := filepath.Join(dir, n.Name())
+		r, err := readRecord(path)
+		if err != nil {
+			r = &Record{} // of no use to anybody: it goes with its release
+		}
+		if slices.Contains(keep, id) || s.o.Store.Has(id) {
+			for _, p := range ownTrees(r.Parts) {
+				needed[[2]string{p.Project, p.Final()}] = true
+			}
+			continue
+		}
+		old = append(old, ownTrees(r.Parts)...)
+		errs = append(errs, os.Remove(path))
+	}
+	for _, p := range old {
+		key := [2]string{p.Project, p.Final()}
+		if needed[key] {
+			continue
+		}
+		needed[key] = true // once
+		repo, err := s.o.Mirrors.Repo(p.Project)
+		if err == nil {
+			err = repo.Forget(ctx, keptName(p))
+		}
+		errs = append(errs, err)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("prune records: %w", err)

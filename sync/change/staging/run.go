@@ -118,7 +118,7 @@ func (b *build) runWave(ctx context.Context, jobs []*job) error {
 				return err
 			}
 			j.out = filepath.Join(dir, "out")
-			free[i], err = j.run(runCtx, dir, b.s.o.Store.Path(at))
+			free[i], err = j.run(runCtx, b.s.start, dir, b.s.o.Store.Path(at))
 			return err
 		})
 	}
@@ -150,7 +150,7 @@ func (b *build) untouched(ctx context.Context, id release.ID) error {
 }
 
 // run runs the command. unconfined says that it could write anywhere.
-func (j *job) run(ctx context.Context, dir, tree string) (unconfined bool, err error) {
+func (j *job) run(ctx context.Context, start starter, dir, tree string) (unconfined bool, err error) {
 	limit := j.step.Timeout
 	if limit <= 0 {
 		limit = stepTime
@@ -179,7 +179,7 @@ func (j *job) run(ctx context.Context, dir, tree string) (unconfined bool, err e
 		return cmd, said
 	}
 	cmd, said := make()
-	err = startConfined(cmd, []string{j.out, temp})
+	err = start(cmd, []string{j.out, temp})
 	if errors.Is(err, errUnconfined) {
 		cmd, said = make()
 		unconfined, err = true, cmd.Start()

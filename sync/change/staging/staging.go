@@ -70,10 +70,17 @@ type Finding struct {
 	Path  string // in the tree, or below the patches directory
 	Text  string
 	Level Level
+	// Private says that Text may quote a private file or a new security patch: it must not leave the host.
+	Private bool
 }
 
-// String returns the finding as a line.
-func (f Finding) String() string { return fmt.Sprintf("%s: %s: %s", f.Check, f.Path, f.Text) }
+// String returns the finding as a line, which keeps back what is private.
+func (f Finding) String() string {
+	if f.Private {
+		return fmt.Sprintf("%s: %s: what is wrong is not told here, it may quote what is private", f.Check, f.Path)
+	}
+	return fmt.Sprintf("%s: %s: %s", f.Check, f.Path, f.Text)
+}
 
 // RefusedError holds what was found wrong where it is to block. Nothing was made.
 type RefusedError struct{ Findings []Finding }
@@ -102,6 +109,7 @@ type Stager struct {
 	o       Options
 	exclude func(path string) bool
 	order   [][]int // steps by wave: each needs only what earlier waves made
+	start   starter
 }
 
 // New checks the options. It writes nothing: Build and Save make what they need.
@@ -115,7 +123,7 @@ func New(o Options) (*Stager, error) {
 	if o.Parallel <= 0 {
 		o.Parallel = max(2, runtime.GOMAXPROCS(0))
 	}
-	s := &Stager{o: o}
+	s := &Stager{o: o, start: startConfined}
 	var err error
 	if s.exclude, err = store.Excluder(o.Excludes); err != nil {
 		return nil, fmt.Errorf("staging: %w", err)

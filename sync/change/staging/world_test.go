@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -206,4 +207,21 @@ func (w *world) read(b *Built, path string) string {
 	text, err := os.ReadFile(filepath.Join(w.store.Path(b.Release.ID), path))
 	must(w.t, err)
 	return string(text)
+}
+
+// look composes a tree and shows it as the checks see it.
+func (s *Stager) look(ctx context.Context, base *Record, parts []change.Part, do func(fs.FS) error) error {
+	b := &build{
+		s: s, prior: base, base: base, parts: parts, library: newLibrary(ctx, s.o.Mirrors, s.o.Parallel), shelf: newShelf(s.o.Store),
+		contents: map[string]content{}, touched: map[string]bool{}, record: &Record{},
+	}
+	defer b.library.close()
+	if err := b.compose(ctx); err != nil {
+		return err
+	}
+	id, err := b.tree.seal()
+	if err != nil {
+		return err
+	}
+	return do(&files{ctx: ctx, b: b, id: id})
 }
