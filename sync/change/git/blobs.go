@@ -197,16 +197,17 @@ func (b *Blobs) Close() error {
 	b.in.Close()
 	if b.broken != nil {
 		b.kill()
-		_ = b.cmd.Wait()
-		return nil // it was told when it broke
 	}
-	if err := b.cmd.Wait(); err != nil {
-		if cause := context.Cause(b.ctx); cause != nil {
-			err = cause
-		}
-		return &Error{Verb: "cat-file", Project: b.r.project, Code: -1, Stderr: b.said.text(), Err: err}
+	err := b.cmd.Wait()
+	switch cause := context.Cause(b.ctx); {
+	case b.broken != nil:
+		err = nil // it was told when it broke
+	case err != nil && cause != nil:
+		err = &Error{Verb: "cat-file", Project: b.r.project, Code: -1, Err: cause}
+	case err != nil:
+		err = &Error{Verb: "cat-file", Project: b.r.project, Code: -1, Stderr: b.said.text(), Err: err}
 	}
-	return nil
+	return err
 }
 
 // File reads a file of a commit or a tree, at most 32 MB of it. One that is not there is an fs.ErrNotExist.

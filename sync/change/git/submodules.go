@@ -165,7 +165,7 @@ func Project(base, own, link string) (string, error) {
 	if link == "" || len(link) > maxPath {
 		return "", refused("submodule's URL", link, "it is empty or too long")
 	}
-	name := ""
+	var name string
 	switch {
 	case strings.HasPrefix(link, "./") || strings.HasPrefix(link, "../"):
 		name = path.Join("/"+own, link)

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"scap/sync/change"
 	"scap/sync/change/git"
 )
@@ -42,7 +44,32 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir()}
+	w := &world{t: t, dir: t.TempDir(), n: 1000}
+	if err := os.CopyFS(w.dir, os.DirFS(template)); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if w.m, err = git.Open(git.Options{Dir: filepath.Join(t.TempDir(), "mirrors"), URL: w.url(), Local: true, Timeout: time.Minute}); err != nil {
+		t.Fatal(err)
+	}
+	w.p = w.pinner(w.m)
+	return w
+}
+
+// template is a world's repositories as they begin, made once.
+var template string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "pin-test-")
+	if err != nil {
+		panic(err)
+	}
+	template = dir
+	(&world{dir: dir}).begin()
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) { os.RemoveAll(dir); os.Exit(code) }))
+}
+
+func (w *world) begin() {
 	w.commit(configRepo, "master", "Config", map[string]string{
 		"wikiversions.json": `{"enwiki": "php-1.41.0-wmf.5", "dewiki": "php-1.41.0-wmf.4"}`,
 		"wmf-config/a.php":  "a\n", "wmf-config/b.php": text,
@@ -58,17 +85,26 @@ func newWorld(t *testing.T) *world {
 		w.commit(coreRepo, branch, "Core", map[string]string{
 			"index.php": text, "includes/Setup.php": text,
 			".gitmodules": "[submodule \"extensions/Foo\"]\n\tpath = extensions/Foo\n\turl = ../extensions/Foo\n\tbranch = .\n" +
-				"[submodule \"extensions/Bar\"]\n\tpath = extensions/Bar\n\turl = " + w.url() + "/" + barRepo + ".git\n" +
+				"[submodule \"extensions/Bar\"]\n\tpath = extensions/Bar\n\turl = ../extensions/Bar.git\n" +
 				"[submodule \"strange name\"]\n\tpath = skins/Strange\n\turl = ../odd/thing\n",
 			"extensions/Foo": "\x00link " + foo, "extensions/Bar": "\x00link " + bar, "skins/Strange": "\x00link " + odd,
 		})
 	}
-	var err error
-	if w.m, err = git.Open(git.Options{Dir: filepath.Join(t.TempDir(), "mirrors"), URL: w.url(), Local: true, Timeout: time.Minute}); err != nil {
-		t.Fatal(err)
+}
+
+// fail ends the test, or the making of the template.
+func (w *world) fail(format string, args ...any) {
+	if w.t == nil {
+		panic(fmt.Sprintf(format, args...))
 	}
-	w.p = w.pinner(w.m)
-	return w
+	w.t.Helper()
+	w.t.Fatalf(format, args...)
+}
+
+func (w *world) helper() {
+	if w.t != nil {
+		w.t.Helper()
+	}
 }
 
 const text = "one\ntwo\nthree\nfour\nfive\nsix\nseven\neight\nnine\nten\n"
@@ -91,7 +127,7 @@ func (w *world) pinner(m *git.Mirrors) *Pinner {
 
 // git runs git on a project's repository at the server, which is made when it is missing.
 func (w *world) git(project, stdin string, args ...string) string {
-	w.t.Helper()
+	w.helper()
 	dir := filepath.Join(w.dir, project)
 	if _, err := os.Stat(dir); err != nil {
 		w.run(nil, "", "init", "--quiet", "--bare", "--initial-branch=master", dir)
@@ -100,7 +136,7 @@ func (w *world) git(project, stdin string, args ...string) string {
 }
 
 func (w *world) run(env []string, stdin string, args ...string) string {
-	w.t.Helper()
+	w.helper()
 	cmd := exec.Command("git", args...)
 	cmd.Env = append(env, "PATH="+os.Getenv("PATH"), "LC_ALL=C", "HOME="+w.dir, "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null")
 	cmd.Stdin = strings.NewReader(stdin)
@@ -108,19 +144,19 @@ func (w *world) run(env []string, stdin string, args ...string) string {
 	cmd.Stderr = &said
 	out, err := cmd.Output()
 	if err != nil {
-		w.t.Fatalf("git %v: %v: %s", args, err, said.String())
+		w.fail("git %v: %v: %s", args, err, said.String())
 	}
 	return strings.TrimSpace(string(out))
 }
 
 // commit puts files on a branch of the server, past review. "\x00link id" makes a submodule's entry.
 func (w *world) commit(project, branch, message string, files map[string]string) string {
-	w.t.Helper()
+	w.helper()
 	return w.commitAt(project, "refs/heads/"+branch, w.git(project, "", "for-each-ref", "--format=%(objectname)", "refs/heads/"+branch), message, files)
 }
 
 func (w *world) commitAt(project, ref, parent, message string, files map[string]string) string {
-	w.t.Helper()
+	w.helper()
 	w.n++
 	var b strings.Builder
 	fmt.Fprintf(&b, "feature done\ncommit refs/heads/tmp-import\nmark :1\nauthor Ann <a@example.org> %d +0000\ncommitter Ann <a@example.org> %d +0000\ndata %d\n%s\n",
