@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"strings"
 	"time"
 
 	"scap/cmd/internal/config"
@@ -83,6 +85,7 @@ func (f *fleet) phase(c config.Phase, later []config.Phase, o planOptions) (phas
 	}
 	if o.after != nil && c.Name == lastTest(f.conf) {
 		ph.After = o.after
+		ph.Hint = strings.TrimPrefix(ph.Hint+"\n", "\n") + fmt.Sprintf("The change is on %s: look at it now. A yes approves and merges %s.", listed(ph.Targets), o.after.Text)
 	}
 	ph.Fanout.Width = c.Width.Of(len(c.Hosts))
 	ph.Fanout.MaxFailures = c.MaxFailures.Of(len(c.Hosts))
@@ -103,6 +106,19 @@ func (f *fleet) phase(c config.Phase, later []config.Phase, o planOptions) (phas
 		ph.Control = append(ph.Control, f.of(c)...)
 	}
 	return ph, nil
+}
+
+// listed names some targets for a question.
+func listed(ts []targets.Target) string {
+	const most = 5
+	var names []string
+	for _, t := range ts[:min(len(ts), most)] {
+		names = append(names, t.Name())
+	}
+	if len(ts) > most {
+		names = append(names, fmt.Sprintf("%d more", len(ts)-most))
+	}
+	return strings.Join(names, ", ")
 }
 
 func hostNames(phases []config.Phase) []string {
