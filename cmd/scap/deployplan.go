@@ -85,7 +85,7 @@ func (f *fleet) phase(c config.Phase, later []config.Phase, o planOptions) (phas
 	}
 	if o.after != nil && c.Name == lastTest(f.conf) {
 		ph.After = o.after
-		ph.Hint = strings.TrimPrefix(ph.Hint+"\n", "\n") + fmt.Sprintf("The change is on %s: look at it now. A yes approves and merges %s.", listed(ph.Targets), o.after.Text)
+		ph.Hint = strings.TrimPrefix(ph.Hint+"\n", "\n") + fmt.Sprintf("The change is on %s: look at it now. A yes approves and merges %s.", nameSome(ph.Targets), o.after.Text)
 	}
 	ph.Fanout.Width = c.Width.Of(len(c.Hosts))
 	ph.Fanout.MaxFailures = c.MaxFailures.Of(len(c.Hosts))
@@ -108,8 +108,8 @@ func (f *fleet) phase(c config.Phase, later []config.Phase, o planOptions) (phas
 	return ph, nil
 }
 
-// listed names some targets for a question.
-func listed(ts []targets.Target) string {
+// nameSome names some targets for a question.
+func nameSome(ts []targets.Target) string {
 	const most = 5
 	var names []string
 	for _, t := range ts[:min(len(ts), most)] {
