@@ -38,7 +38,7 @@ func (s *script) dial(context.Context) (net.Conn, error) {
 	s.wg.Go(func() { // writes, so that reading never waits for it
 		defer ours.Close()
 		for {
-			line := ""
+			var line string
 			select {
 			case line = <-out:
 			case line = <-s.poke:
@@ -128,14 +128,14 @@ func secretFile(t *testing.T, text string) string {
 func TestIRC(t *testing.T) {
 	s := talk(t, Options{}, plain, func(_ context.Context, tell func(string) error, _ *script) {
 		for range 2 {
-			if err := tell("hello"); err != nil {
+			if err := tell("hello\r\nQUIT\n\x00"); err != nil { // which no event has
 				t.Error(err)
 			}
 		}
 	})
 	want := []string{
-		"NICK scap", "USER scap 0 * :scap", "JOIN #ops", "PRIVMSG #ops :!log hello", "PING :scap1",
-		"PRIVMSG #ops :!log hello", "PING :scap2", "QUIT :bye",
+		"NICK scap", "USER scap 0 * :scap", "JOIN #ops", "PRIVMSG #ops :!log hello  QUIT  ", "PING :scap1",
+		"PRIVMSG #ops :!log hello  QUIT  ", "PING :scap2", "QUIT :bye",
 	}
 	if !slices.Equal(s.heard, want) {
 		t.Errorf("the server heard %q, want %q", s.heard, want)

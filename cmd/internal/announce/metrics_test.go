@@ -113,6 +113,9 @@ go_goroutines{job="scap",instance="deploy1"} 7
 			t.Errorf("%q is missing in:\n%s", want, out.String())
 		}
 	}
+	if n := strings.Count(out.String(), "\nscap_watches_total{"); n != 1 {
+		t.Errorf("%d counters of watches, want 1:\n%s", n, out.String())
+	}
 	if strings.Contains(out.String(), "go_goroutines") || strings.Contains(out.String(), "deploy2") {
 		t.Errorf("what is not ours is taken along:\n%s", out.String())
 	}
@@ -181,9 +184,11 @@ func TestPushgatewayFaults(t *testing.T) {
 			if (err == nil) != row.ok || err != nil && strings.Contains(err.Error(), secretText) {
 				t.Errorf("error %v", err)
 			}
-			if len(s.asked) != row.asked {
-				t.Errorf("asked %d times, want %d", len(s.asked), row.asked)
+			if len(s.heard()) != row.asked {
+				t.Errorf("asked %d times, want %d", len(s.heard()), row.asked)
 			}
+			s.mu.Lock()
+			defer s.mu.Unlock()
 			for _, b := range bodies {
 				if b != bodies[0] {
 					t.Error("another push says something else")
@@ -258,6 +263,11 @@ func TestBot(t *testing.T) {
 
 // TestComments says on each public change what becomes of it.
 func TestComments(t *testing.T) {
+	for _, what := range []What{Started, Cancelled, Declined, RolledBack, Unchanged} {
+		if text := (Event{What: what, facts: newFacts("d1")}).comment(); text != "" {
+			t.Errorf("of a change that nobody was served %s says %q", what, text)
+		}
+	}
 	merge := func(s *scene) { s.plan.Phases[0].After = mergeAct() }
 	for _, row := range []struct {
 		name   string

@@ -375,10 +375,21 @@ func TestRealCommand(t *testing.T) {
 	if err := a.Tell(t.Context(), e); err == nil || err.Error() != "/bin/sh: exit status 3: no such bot" {
 		t.Errorf("a program that fails: %v", err)
 	}
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 200*time.Millisecond, fmt.Errorf("no end within 200ms"))
+	ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, fmt.Errorf("no end within 1s"))
 	defer cancel()
-	a = &command{argv: []string{"/bin/sh", "-c", "sleep 1000 & sleep 1000"}}
-	if err := a.Tell(ctx, e); err == nil || err.Error() != "/bin/sh: no end within 200ms" {
+	a = &command{argv: []string{"/bin/sh", "-c", `sleep 1000 & echo $! > "$0"; sleep 1000`, out}}
+	if err := a.Tell(ctx, e); err == nil || err.Error() != "/bin/sh: no end within 1s" {
 		t.Errorf("a program that hangs: %v", err)
 	}
+	text, err = os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	awaits(t, func() error { // its child ends too; somebody may still have to collect it
+		stat, err := os.ReadFile("/proc/" + strings.TrimSpace(string(text)) + "/stat")
+		if err == nil && !strings.Contains(string(stat), ") Z ") {
+			return fmt.Errorf("the program's child still runs: %s", stat)
+		}
+		return nil
+	})
 }

@@ -241,3 +241,20 @@ func TestHalf(t *testing.T) {
 	wantLines(t, lines, "Rolling back scap sync", "NOT CONSISTENT after scap sync: run `scap status`, then `scap resume` (duration: 00m 04s)",
 		"FAILED: scap sync: the gate failed the release 00m 01s after its end")
 }
+
+// TestCounted takes numbers out of a ruling, of the gates that failed, and nothing else.
+func TestCounted(t *testing.T) {
+	const numbers = `{"canary":{"n":10,"x":3},"control":{"n":20,"x":0}}`
+	for _, row := range []struct{ name, data, cause, counts string }{
+		{"one gate", `{"numbers":` + numbers + `}`, "", "3 of 10 requests failing, 0 of 20 elsewhere"},
+		{"no control", `{"cause":"late","numbers":{"canary":{"n":10,"x":3}}}`, "late", "3 of 10 requests failing"},
+		{"several", `{"numbers":[{"verdict":"pass","numbers":` + numbers + `},{"verdict":"fail","numbers":{"canary":{"n":7,"x":7}}},{"verdict":"fail"}]}`, "", "7 of 7 requests failing"},
+		{"other numbers", `{"numbers":{"canary":{"n":"` + secretText + `"}}}`, "", ""},
+		{"none", `{}`, "", ""},
+		{"no JSON", `<`, "", ""},
+	} {
+		if cause, counts := counted([]byte(row.data)); cause != row.cause || counts != row.counts {
+			t.Errorf("%s: %q, %q; want %q, %q", row.name, cause, counts, row.cause, row.counts)
+		}
+	}
+}
