@@ -109,13 +109,26 @@ func (b *backport) why(ctx context.Context) (string, error) {
 func (w *workshop) openReverts(ctx context.Context, undo []change.Change, reason string) ([]change.Change, error) {
 	var made []change.Change
 	for _, c := range undo {
-		r, err := w.gerrit.Revert(ctx, c, revertMessage(c, reason))
+		r, err := w.revertOf(ctx, c, reason)
 		if err != nil {
 			return made, fmt.Errorf("revert %s: %w", title(c), err)
 		}
 		made = append(made, r)
 	}
 	return made, nil
+}
+
+func (w *workshop) revertOf(ctx context.Context, c change.Change, reason string) (change.Change, error) {
+	have, err := w.gerrit.Reverts(ctx, c.Number)
+	if err != nil {
+		return change.Change{}, err
+	}
+	for _, r := range have {
+		if r.Status == change.New && r.Branch == c.Branch && !r.WIP {
+			return r, nil
+		}
+	}
+	return w.gerrit.Revert(ctx, c, revertMessage(c, reason))
 }
 
 func revertMessage(c change.Change, reason string) string {
