@@ -28,6 +28,7 @@ accept: deps build ## the whole acceptance table: the real fleet, kills at every
 
 bench: deps build ## against rsync, interleaved in one run: medians and ratios; fails below 1.7x
 	SCAP_BENCH=1 $(GO) test -count=1 -v -timeout 90m -run '^TestBench$$' ./fixtures/real
+	SCAP_BENCH=1 $(MEMORY) $(GO) test -count=1 -v -timeout 30m -run '^TestBenchBackport$$' ./cmd/scap # yes to the first test server
 
 lint: $(LINT)
 	$(LINT) run ./...

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"scap/phases/journal"
 	"scap/sync/change"
@@ -85,7 +86,7 @@ func (b *backport) confirm(ctx context.Context, about, question string) error {
 }
 
 func (b *backport) confirmed(text, word string) {
-	b.before = append(b.before, journal.Record{Kind: journal.Note, Text: fmt.Sprintf("%s: %s (%s)", strings.ReplaceAll(text, "\n", " "), word, who())})
+	b.before = append(b.before, journal.Record{Kind: journal.Note, At: time.Now(), Text: fmt.Sprintf("%s: %s (%s)", strings.ReplaceAll(text, "\n", " "), word, who())})
 }
 
 // show says exactly what will ship.

@@ -107,7 +107,7 @@ func makeDeployDir(dir string) error {
 func (d *deploy) did(act string, began time.Time, format string, args ...any) {
 	d.before = append(d.before,
 		journal.Record{Kind: journal.Intent, Act: act, At: began},
-		journal.Record{Kind: journal.Done, Act: act, Text: fmt.Sprintf(format, args...)})
+		journal.Record{Kind: journal.Done, Act: act, At: time.Now(), Text: fmt.Sprintf(format, args...)})
 }
 
 // finished refuses to begin anything new while an earlier deploy has not ended.
