@@ -164,14 +164,12 @@ func (c *Client) each(ctx context.Context, terms []string, keep func(*changeInfo
 
 // batches puts the queries for all terms at once, as far as parallel allows, then asks whether what is open can be merged.
 func (c *Client) batches(ctx context.Context, terms []string, q func([]string) question, keep func(*changeInfo) bool) (map[int]change.Change, error) {
-	var answers [][]*changeInfo
+	parts := slices.Collect(slices.Chunk(terms, batch))
+	answers := make([][]*changeInfo, len(parts))
 	group, inner := errgroup.WithContext(ctx)
-	for some := range slices.Chunk(terms, batch) {
-		i := len(answers)
-		answers = append(answers, nil)
+	for i, some := range parts {
 		group.Go(func() (err error) {
-			found, err := c.query(inner, q(some))
-			answers[i] = found
+			answers[i], err = c.query(inner, q(some))
 			return err
 		})
 	}
