@@ -121,6 +121,9 @@ func TestServerChange(t *testing.T) {
 	if len(x.Votes) != 2 || x.Votes[0].Value != -1 || x.Votes[0].By != "reviewer" || x.Votes[1].Label != "Verified" || x.Votes[1].Value != 2 || x.Votes[1].At.IsZero() {
 		t.Errorf("%+v", x.Votes)
 	}
+	if x := get(t, c, s.Change(fixture.ChangeSpec{Project: core, Branch: wmf, Subject: "Nothing"})); len(x.Files) != 0 {
+		t.Errorf("%+v", x.Files)
+	}
 	if _, err := c.Changes(t.Context(), []int{n, 4711}); !errors.Is(err, change.ErrNotFound) || !strings.Contains(err.Error(), "change 4711 ") {
 		t.Error(err)
 	}
