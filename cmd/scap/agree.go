@@ -42,7 +42,7 @@ func (b *backport) agree(ctx context.Context) error {
 		if b.yes {
 			return coded{exitError, fmt.Errorf("--yes does not confirm commits that nobody named: name the changes that they belong to (merged ones ship as they are), or answer in a terminal:\n%s", strings.TrimRight(extras(extra), "\n"))}
 		}
-		if err := b.confirm(ctx, fmt.Sprintf("%s that nobody named will ship too.", some(n, "commit")), "Ship them?"); err != nil {
+		if err := b.confirm(ctx, fmt.Sprintf("%s that nobody named will ship too.", amount(extra)), "Ship them?"); err != nil {
 			return err
 		}
 	}
@@ -52,7 +52,7 @@ func (b *backport) agree(ctx context.Context) error {
 // nothing says that there is nothing to ask about: the tree is the one that is served already. Private files are
 // compared when it is composed.
 func (b *backport) nothing() bool {
-	return len(b.named)+len(b.undo)+len(b.o.private) == 0 && count(b.pinned.Extra) == 0 && b.base != nil
+	return len(b.named)+len(b.undo)+len(b.o.private) == 0 && len(b.pinned.Extra)+len(b.pinned.Files) == 0 && b.base != nil
 }
 
 func (b *backport) ask() string {
@@ -113,7 +113,7 @@ func (b *backport) show(w io.Writer) {
 		fmt.Fprintf(&t, "\nPrivate: %s\n", path)
 	}
 	if extra := b.unnamed(); len(extra) > 0 {
-		fmt.Fprintf(&t, "\nOn the branches, not served, and not named here (%s):\n%s", some(count(extra), "commit"), b.histories(extra))
+		fmt.Fprintf(&t, "\nOn the branches, not served, and not named here (%s):\n%s", amount(extra), b.histories(extra))
 	}
 	for _, r := range change.Risks(b.named, b.layout, change.RiskOptions{BetaOnly: b.conf.Staging.BetaOnly}) {
 		fmt.Fprintf(&t, "\nNote: %s\n", r.Text)
@@ -169,8 +169,8 @@ func touched(path string, files []change.File) string {
 // mostFiles of a change are listed.
 const mostFiles = 15
 
-// unnamed are the commits that would ship although they belong to no change that was named. A merge belongs to what it
-// merges.
+// unnamed are the commits that would ship although they belong to no change that was named, and what differs without a
+// commit that could be listed. A merge belongs to what it merges.
 func (b *backport) unnamed() (list []pin.Extra) {
 	for _, e := range b.pinned.Extra {
 		named := map[string]bool{}
@@ -183,18 +183,54 @@ func (b *backport) unnamed() (list []pin.Extra) {
 		rest.Commits = slices.DeleteFunc(slices.Clone(e.Commits), func(c git.Commit) bool {
 			return named[c.ID] || len(c.Parents) > 1 && named[c.Parents[1]]
 		})
-		if len(rest.Commits) > 0 {
+		if b.moves(e) {
+			rest.New, rest.Removed = false, false
+		}
+		if count([]pin.Extra{rest}) > 0 {
 			list = append(list, rest)
 		}
 	}
 	return list
 }
 
+// moves says that a repository comes or goes because a named change says so: it is a submodule of that change's repository,
+// or the change moves wikis from one version to another.
+func (b *backport) moves(e pin.Extra) bool {
+	for _, paths := range b.pinned.Paths {
+		if slices.Contains(paths, e.Path) || e.Project == b.conf.Staging.Core.Project && slices.Contains(paths, b.conf.Staging.Wikiversions) {
+			return true
+		}
+	}
+	return false
+}
+
+// count is how many differences are in list: commits, and what has none to show.
 func count(list []pin.Extra) (n int) {
 	for _, e := range list {
-		n += len(e.Commits)
+		n += len(e.Commits) + len(e.Gone)
+		if e.New || e.Removed || e.Unknown {
+			n++
+		}
 	}
 	return n
+}
+
+// amount is count in words.
+func amount(list []pin.Extra) string {
+	n, more := 0, ""
+	for _, e := range list {
+		n += len(e.Commits)
+		if e.More {
+			more = " or more"
+		}
+	}
+	if others := count(list) - n; others > 0 {
+		if n == 0 {
+			return some(others, "difference")
+		}
+		return some(n, "commit") + more + " and " + some(others, "other difference")
+	}
+	return some(n, "commit") + more
 }
 
 // extras lists commits by repository.
@@ -206,6 +242,25 @@ func commits(list []pin.Extra, more func(git.Commit) string) string {
 	var t strings.Builder
 	for _, e := range list {
 		fmt.Fprintf(&t, "  %s %s\n", e.Project, e.Branch)
+		for _, row := range []struct {
+			is   bool
+			text string
+		}{
+			{e.New, "the whole repository comes, at %s"},
+			{e.Removed, "the whole repository goes, from %s"},
+			{e.Unknown, "what changes at %s cannot be listed: what is served now is not on the server any more"},
+		} {
+			if row.is {
+				fmt.Fprintf(&t, "      "+row.text+"\n", orText(e.Path, "the root"))
+			}
+		}
+		for i, c := range e.Gone {
+			if i == mostFiles {
+				fmt.Fprintf(&t, "      … and %d more that are served now and go\n", len(e.Gone)-i)
+				break
+			}
+			fmt.Fprintf(&t, "      %.12s  %s (%s): served now, not on the branch any more: it goes\n", c.ID, c.Subject, c.Author)
+		}
 		for i, c := range e.Commits {
 			if i == mostFiles {
 				fmt.Fprintf(&t, "      … and %d more\n", len(e.Commits)-i)

@@ -47,9 +47,9 @@ func (a *app) tellAhead(ctx context.Context, w io.Writer, conf *config.Config, f
 	if err != nil {
 		return err
 	}
-	if n := count(extra); n > 0 {
+	if count(extra) > 0 {
 		b := &backport{deploy: &deploy{app: a, conf: conf}}
-		fmt.Fprintf(w, "branch ahead of fleet: %s as of the last fetch that no host serves\n%s", some(n, "commit"), harmless(b.histories(extra)))
+		fmt.Fprintf(w, "branch ahead of fleet: %s as of the last fetch that no host serves\n%s", amount(extra), harmless(b.histories(extra)))
 	}
 	for _, p := range r.Parts {
 		for _, pick := range p.Picks {

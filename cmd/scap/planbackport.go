@@ -113,6 +113,7 @@ type extraCommit struct {
 	Branch  string `json:"branch"`
 	Commit  string `json:"commit"`
 	Subject string `json:"subject"`
+	Goes    bool   `json:"goes,omitempty"` // it is served now
 }
 
 func (b *backport) planJSON(report phases.Report) error {
@@ -123,6 +124,12 @@ func (b *backport) planJSON(report phases.Report) error {
 	for _, e := range b.unnamed() {
 		for _, c := range e.Commits {
 			out.Extra = append(out.Extra, extraCommit{Project: e.Project, Branch: e.Branch, Commit: c.ID, Subject: c.Subject})
+		}
+		for _, c := range e.Gone {
+			out.Extra = append(out.Extra, extraCommit{Project: e.Project, Branch: e.Branch, Commit: c.ID, Subject: c.Subject, Goes: true})
+		}
+		if e.New || e.Removed || e.Unknown { // without a commit to name
+			out.Extra = append(out.Extra, extraCommit{Project: e.Project, Branch: e.Branch, Goes: e.Removed})
 		}
 	}
 	for _, p := range b.pinned.Parts {

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"scap/cmd/internal/config"
+	"scap/sync/change"
+	"scap/sync/change/git"
+	"scap/sync/change/pin"
+	"scap/sync/change/staging"
+)
+
+// What differs without a commit that could be listed is confirmed like one: a branch that was set back, a repository that
+// comes or goes, a history that is nowhere to be had.
+func TestWhatHasNoCommitToShowIsConfirmedToo(t *testing.T) {
+	one := []git.Commit{{ID: strings.Repeat("a", 40), Subject: "one"}}
+	for _, row := range []struct {
+		name  string
+		extra pin.Extra
+		says  string
+	}{
+		{"a commit", pin.Extra{Commits: one}, "1 commit"},
+		{"set back", pin.Extra{Gone: one}, "aaaaaaaaaaaa"},
+		{"comes", pin.Extra{New: true}, "comes"},
+		{"goes", pin.Extra{Removed: true}, "goes"},
+		{"unknown", pin.Extra{Unknown: true}, "cannot be listed"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			row.extra.Path, row.extra.Project, row.extra.Branch = "php-1/extensions/Foo", "mediawiki/extensions/Foo", "wmf/1"
+			var out bytes.Buffer
+			b := &backport{
+				deploy: &deploy{app: &app{stdout: &out, stderr: &out, yes: true}, conf: &config.Config{Staging: &config.Staging{Wikiversions: "wikiversions.json"}}},
+				base:   &staging.Record{}, pinned: &pin.Pinned{Extra: []pin.Extra{row.extra}},
+			}
+			if b.nothing() {
+				t.Error("taken for nothing")
+			}
+			b.asked, b.named = []int{1}, []change.Change{{Number: 1, Project: "p", Branch: "b"}}
+			b.pinned.Paths = map[int][]string{1: {"wmf-config/x.php"}}
+			err := b.agree(t.Context())
+			if err == nil || exitCode(err) != exitError || !strings.Contains(err.Error(), "--yes does not confirm") {
+				t.Errorf("%v", err)
+			}
+			if !strings.Contains(out.String(), row.says) || !strings.Contains(out.String(), "mediawiki/extensions/Foo") {
+				t.Errorf("shown %q, want %q in it", out.String(), row.says)
+			}
+		})
+	}
+}
+
+// Files that differ are never nothing, whatever the histories say.
+func TestFilesThatDifferAreNotNothing(t *testing.T) {
+	b := &backport{base: &staging.Record{}, pinned: &pin.Pinned{Files: []string{"a.php"}}}
+	if b.nothing() {
+		t.Error("taken for nothing")
+	}
+	if b.pinned.Files = nil; !b.nothing() {
+		t.Error("nothing differs")
+	}
+}
+
+// A change that adds a submodule, or moves wikis to another version, has said so: what comes with it is confirmed with it.
+func TestARepositoryThatAChangeBringsIsNamed(t *testing.T) {
+	b := &backport{
+		deploy: &deploy{conf: &config.Config{Staging: &config.Staging{Wikiversions: "wikiversions.json", Core: config.Core{Project: "mediawiki/core"}}}},
+		pinned: &pin.Pinned{
+			Paths: map[int][]string{1: {"php-1/extensions/Foo"}},
+			Extra: []pin.Extra{{Path: "php-1/extensions/Foo", Project: "mediawiki/extensions/Foo", New: true}},
+		},
+	}
+	if len(b.unnamed()) != 0 {
+		t.Error("the submodule is not taken for the change's")
+	}
+	b.pinned.Extra = append(b.pinned.Extra, pin.Extra{Path: "php-2", Project: "mediawiki/core", New: true}, pin.Extra{Path: "php-0", Project: "mediawiki/core", Removed: true})
+	if len(b.unnamed()) != 2 {
+		t.Error("versions nobody moved wikis to")
+	}
+	b.pinned.Paths[2] = []string{"wikiversions.json"}
+	if len(b.unnamed()) != 0 {
+		t.Error("the versions are not taken for the change's")
+	}
+}
