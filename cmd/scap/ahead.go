@@ -10,6 +10,7 @@ import (
 
 	"scap/cmd/internal/config"
 	"scap/phases/journal"
+	"scap/sync/change"
 	"scap/sync/change/staging"
 	"scap/sync/release"
 )
@@ -59,7 +60,7 @@ func (a *app) tellAhead(ctx context.Context, w io.Writer, conf *config.Config, f
 	return nil
 }
 
-// withoutPatches names the private patches and files that from has and to has not.
+// withoutPatches names the private patches and files that from has and to has not, or has as they were before.
 func (d *deploy) withoutPatches(from, to release.ID) ([]string, error) {
 	if d.conf.Staging == nil {
 		return nil, nil
@@ -82,30 +83,26 @@ func (d *deploy) withoutPatches(from, to release.ID) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	has := map[string]bool{}
+	has := map[change.Patch]bool{}
 	for _, p := range secrets(will) {
 		has[p] = true
 	}
 	var lost []string
 	for _, p := range secrets(was) {
 		if !has[p] {
-			lost = append(lost, p)
+			lost = append(lost, p.Name)
 		}
 	}
 	return lost, nil
 }
 
-// secrets names what of a release is not public: patches and private files.
-func secrets(r *staging.Record) (names []string) {
+// secrets are what of a release is not public: patches and private files. One of the same name and another content is
+// another one.
+func secrets(r *staging.Record) (all []change.Patch) {
 	for _, p := range r.Parts {
-		for _, x := range p.Patches {
-			names = append(names, x.Name)
-		}
+		all = append(all, p.Patches...)
 	}
-	for _, x := range r.Private {
-		names = append(names, x.Name)
-	}
-	return names
+	return append(all, r.Private...)
 }
 
 // latest is the release that users meet by the journals; zero when they do not say.

@@ -55,7 +55,7 @@ func (d *deploy) keepsPatches(to release.ID, o syncOptions) error {
 	case o.unpatched != "":
 		d.before = append(d.before, journal.Record{Kind: journal.Note, Text: fmt.Sprintf("without %s: %s", some(len(lost), "private patch"), o.unpatched)})
 	case len(lost) > 0:
-		return fmt.Errorf("%s lacks private patches that are served now: %s. Deploy the mended tree instead (`scap sync`), or say --without-patches REASON", to.Short(), strings.Join(lost, ", "))
+		return fmt.Errorf("%s lacks private patches or files as they are served now: %s. Deploy the mended tree instead (`scap sync`), or say --without-patches REASON", to.Short(), strings.Join(lost, ", "))
 	}
 	return nil
 }

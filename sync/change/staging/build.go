@@ -155,11 +155,7 @@ func (b *build) built(r release.Release) (*Built, error) {
 	out := &Built{
 		Release: r, Record: b.record, Findings: b.findings, Ran: b.ran, Pending: b.pending, Cold: b.base == nil, Times: b.times,
 	}
-	var was []change.Part
-	if b.prior != nil {
-		was = b.prior.Parts
-	}
-	out.NewPatches, out.GonePatches = comparePatches(was, b.parts)
+	out.NewPatches, out.GonePatches = comparePatches(b.prior, b.record)
 	if b.prior == nil {
 		return out, nil
 	}

@@ -35,12 +35,18 @@ func TestPrivateFiles(t *testing.T) {
 	if p := b.Record.Private; len(p) != 2 || p[0].Name != "private/PrivateSettings.php" || len(p[0].Sum) != 64 {
 		t.Errorf("recorded %v", p)
 	}
+	if want := []string{"private/PrivateSettings.php", "wmf-config/keys.php"}; !slices.Equal(b.NewPatches, want) {
+		t.Errorf("new %q", b.NewPatches)
+	}
 
 	writeFiles(t, w.o.Private, repoFiles{"private/PrivateSettings.php": "<?php $secret = 2;"})
 	must(t, os.Remove(filepath.Join(w.o.Private, "wmf-config/keys.php")))
 	next := w.build(b.Record, config)
 	if want := []string{"private/PrivateSettings.php", "wmf-config/keys.php"}; next.Cold || !slices.Equal(next.Changed, want) {
 		t.Errorf("changed %q, cold %v", next.Changed, next.Cold)
+	}
+	if !slices.Equal(next.NewPatches, []string{"private/PrivateSettings.php"}) || !slices.Equal(next.GonePatches, []string{"wmf-config/keys.php"}) {
+		t.Errorf("new %q, gone %q: whoever deploys must be asked about both", next.NewPatches, next.GonePatches)
 	}
 	if again := w.build(nil, config); again.Release.ID != next.Release.ID {
 		t.Error("from nothing it is another release")

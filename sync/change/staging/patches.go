@@ -169,26 +169,36 @@ func (b *build) patchPart(ctx context.Context, p *change.Part, list []patchFile)
 	return nil
 }
 
-// comparePatches returns the names of patches that came, or have another content, and of those that went.
-func comparePatches(was, now []change.Part) (came, went []string) {
-	list := func(parts []change.Part) map[string]string {
-		out := map[string]string{}
-		for _, p := range parts {
+// comparePatches returns the names of patches and private files that came, or have another content, and of those that went.
+func comparePatches(was, now *Record) (came, went []string) {
+	type place struct {
+		patch bool
+		name  string
+	}
+	list := func(r *Record) map[place]string {
+		out := map[place]string{}
+		if r == nil {
+			return out
+		}
+		for _, p := range r.Parts {
 			for _, f := range p.Patches {
-				out[f.Name] = f.Sum
+				out[place{true, f.Name}] = f.Sum
 			}
+		}
+		for _, f := range r.Private {
+			out[place{false, f.Name}] = f.Sum
 		}
 		return out
 	}
 	old, next := list(was), list(now)
-	for name, sum := range next {
-		if old[name] != sum {
-			came = append(came, name)
+	for at, sum := range next {
+		if old[at] != sum {
+			came = append(came, at.name)
 		}
 	}
-	for name := range old {
-		if _, ok := next[name]; !ok {
-			went = append(went, name)
+	for at := range old {
+		if _, ok := next[at]; !ok {
+			went = append(went, at.name)
 		}
 	}
 	slices.Sort(came)

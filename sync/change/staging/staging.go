@@ -161,7 +161,7 @@ type Built struct {
 	Record  *Record
 	// Changed are the paths that differ from the base, sorted; nil when there is none.
 	Changed     []string
-	NewPatches  []string // by name, against the base's record
+	NewPatches  []string // and private files, by name, against the base's record; also those with another content
 	GonePatches []string
 	Findings    []Finding // that do not block
 	Ran         []StepRecord
