@@ -111,8 +111,8 @@ func (b *build) runWave(ctx context.Context, jobs []*job) error {
 	g, runCtx := errgroup.WithContext(ctx)
 	g.SetLimit(b.s.o.Parallel)
 	for i, j := range jobs {
+		b.o.Tell("step " + j.title() + ": its inputs changed")
 		g.Go(func() error {
-			b.o.Tell("step " + j.title() + ": its inputs changed")
 			dir, err := os.MkdirTemp(b.work, "step-")
 			if err != nil {
 				return err
@@ -141,10 +141,18 @@ func (b *build) runWave(ctx context.Context, jobs []*job) error {
 	return b.s.retire(ctx) // the next tree is made of this one: it is the nearest there is
 }
 
+// untouched checks the tree that steps were given. One that they wrote to, or may have, must not become what the next
+// release is made of.
 func (b *build) untouched(ctx context.Context, id release.ID) error {
 	err := b.s.o.Store.Verify(ctx, id)
+	if err == nil {
+		return nil
+	}
 	if errors.Is(err, store.ErrDamaged) {
-		return fmt.Errorf("a step wrote to the tree that it was given to read; releases that share these files are damaged too: %w", err)
+		err = fmt.Errorf("a step wrote to the tree that it was given to read; releases that share these files are damaged too: %w", err)
+	}
+	if b.s.stands(id) {
+		err = errors.Join(err, b.s.o.Store.Remove(context.WithoutCancel(ctx), id))
 	}
 	return err
 }

@@ -41,6 +41,12 @@ func (b *build) standing(ctx context.Context) (release.ID, error) {
 	return id, b.timed("store for steps", func() error { return b.write(ctx, r) })
 }
 
+// stands reports whether a release was made for steps only.
+func (s *Stager) stands(id release.ID) bool {
+	_, err := os.Lstat(filepath.Join(s.standingDir(), id.String()))
+	return err == nil
+}
+
 // retire takes the trees that were made for steps out of the releases.
 func (s *Stager) retire(ctx context.Context) error {
 	notes, err := os.ReadDir(s.standingDir())
