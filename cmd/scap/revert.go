@@ -173,7 +173,7 @@ func (b *backport) revertNow(ctx context.Context, reason string) error {
 		return fmt.Errorf("%w; %s", err, b.left())
 	}
 	o := b.planOptions()
-	o.verb, o.confirm = "backport --revert --now", false
+	o.verb, o.confirm = verbRevert+" --now", false
 	good, err := b.wasGood(b.built.Release.ID)
 	if err != nil {
 		return err
@@ -198,13 +198,20 @@ func (b *backport) revertNow(ctx context.Context, reason string) error {
 	return nil
 }
 
-// wasGood says that a deploy left id proven everywhere, or found it so, and that no gate has failed it.
+// wasGood says that id needs no gate.
 func (b *backport) wasGood(id release.ID) (bool, error) {
 	past, err := journal.List(journalDir(b.conf))
-	if err != nil {
-		return false, err
-	}
-	return slices.Contains(keep(past, len(past)*2, 0, time.Now()), id) && !slices.ContainsFunc(past, func(d journal.Deploy) bool {
-		return d.Failed && d.To == id.String()
-	}), nil
+	return err == nil && good(past, id), err
 }
+
+// good says that a deploy of past left id proven everywhere, or found it so, that no gate has failed it, and that nobody
+// has taken the fleet away from it since: by a rollback, or by a revert.
+func good(past []journal.Deploy, id release.ID) bool {
+	return slices.Contains(keep(past, len(past)*2, 0, time.Now()), id) && !slices.ContainsFunc(past, func(d journal.Deploy) bool {
+		away := d.Outline.Back || strings.HasPrefix(d.Outline.Verb, verbRevert)
+		return d.Failed && d.To == id.String() || away && d.Changed && d.From == id.String()
+	})
+}
+
+// verbRevert is what a revert begins with in the journal.
+const verbRevert = "backport --revert"

@@ -63,9 +63,13 @@ func unmerged(merged bool) string {
 
 // planOptions are those of a deploy of b.
 func (b *backport) planOptions() planOptions {
+	verb := "backport"
+	if b.o.revert {
+		verb = verbRevert
+	}
 	return planOptions{
 		message: b.message(), emergency: b.o.emergency, noGate: b.o.noGate, despite: b.o.despite, noWatch: b.o.noWatch, confirm: true,
-		verb: "backport", changes: b.outline(), expect: b.from,
+		verb: verb, changes: b.outline(), expect: b.from,
 	}
 }
 
