@@ -286,6 +286,9 @@ func TestBounds(t *testing.T) {
 	tree.write("w/extensions/Foo/extension.json", manifestOf(`, "@x": "`+strings.Repeat("x", maxManifest)+`"`))
 	expect(t, look(t, tree).Findings, " json too large")
 
+	tree.write("w/extensions/Foo/extension.json", manifestOf(`, "@x": `+strings.Repeat("[", maxDepth)+strings.Repeat("]", maxDepth)))
+	expect(t, look(t, tree).Findings, " json nested 513 deep")
+
 	tree = over(small())
 	tree.write("w/extensions/Foo/src/A.php", "<?php"+strings.Repeat(" ", maxSource))
 	if _, err := Check(t.Context(), tree, Options{PHP: needPHP(t), Core: "w", Paths: []string{"w"}}); err == nil || !strings.Contains(err.Error(), "too large") {
