@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -51,6 +52,9 @@ type Store struct {
 	fault                                                            *fault
 	root, releases, objects, meta, incoming, spare, trash, tmp, scan *dir
 	packs                                                            *packs
+
+	mu   sync.Mutex
+	read proven // by the last Verify that found nothing wrong
 }
 
 var _ release.Dirs = (*Store)(nil)

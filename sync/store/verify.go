@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -18,25 +19,52 @@ const badPaths = 10
 
 // Verify reads all of a release on disk and fails, wrapping ErrDamaged and naming the first paths, when anything is
 // missing, there but not in the release, or of another kind, mode, target or content.
+//
+// Asked again by the same Store it does not read again what the file system says nobody has touched since it was read: same
+// file, size, mtime and ctime.
 func (s *Store) Verify(ctx context.Context, id release.ID) error {
 	if _, err := s.Lookup(id); err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}
-	if err := s.verify(ctx, s.releaseTree(id), nil); err != nil {
+	v := &verifier{s: s, crew: newCrew(ctx), known: s.proven(id), seen: map[string][]stamp{}, since: time.Now().Add(-racy).UnixNano()}
+	if err := v.run(s.releaseTree(id)); err != nil {
 		return fmt.Errorf("verify release %s in %s: %w", id.Short(), s.path, err)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.read = proven{id, v.seen}
 	return nil
+}
+
+// proven is what the last Verify read: of each directory the stamps of its files, in the order of the release. A zero stamp
+// proves nothing.
+type proven struct {
+	id   release.ID
+	dirs map[string][]stamp
+}
+
+func (s *Store) proven(id release.ID) map[string][]stamp {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.read.id != id {
+		return nil
+	}
+	return s.read.dirs
 }
 
 // verify compares a tree with its description. With quick, a file whose size, mode and mtime are those recorded there
 // is not read.
 func (s *Store) verify(ctx context.Context, t *tree, quick *times) error {
+	return (&verifier{s: s, crew: newCrew(ctx), quick: quick}).run(t)
+}
+
+// run fails when the tree is not what its description says.
+func (v *verifier) run(t *tree) error {
 	d, err := t.open("")
 	if err != nil {
 		return err
 	}
 	defer d.close()
-	v := &verifier{s: s, crew: newCrew(ctx), quick: quick}
 	if err := v.dir(d, "", release.Sum(t.id), 0); err != nil {
 		return err
 	}
@@ -55,7 +83,10 @@ type verifier struct {
 	s     *Store
 	crew  *crew
 	quick *times
-	mu    sync.Mutex
+	known map[string][]stamp // that were read before
+	seen  map[string][]stamp // that are read now; nil: nobody wants to know
+	since int64              // a ctime from here on proves nothing
+	mu    sync.Mutex         // guards what follows, and seen
 	bad   []string
 	count int
 }
@@ -94,7 +125,7 @@ func (v *verifier) dir(d *dir, path string, sum release.Sum, depth int) error {
 		}
 	}
 	b := v.crew.batch()
-	var files []release.Entry
+	files := make([]release.Entry, 0, len(want))
 	for _, e := range want {
 		switch {
 		case !there[e.Name]:
@@ -105,11 +136,25 @@ func (v *verifier) dir(d *dir, path string, sum release.Sum, depth int) error {
 			files = append(files, e)
 		}
 	}
-	for part := range slices.Chunk(files, 16) {
-		b.do(func() error { return v.files(d, path, part) })
+	known, seen := v.known[path], make([]stamp, len(files))
+	if len(known) != len(files) {
+		known = make([]stamp, len(files))
 	}
-	return b.wait()
+	for i := 0; i < len(files); i += filesAtOnce {
+		end := min(i+filesAtOnce, len(files))
+		b.do(func() error { return v.files(d, path, files[i:end], known[i:end], seen[i:end]) })
+	}
+	err = b.wait()
+	if v.seen != nil {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.seen[path] = seen
+	}
+	return err
 }
+
+// filesAtOnce is how many files of a directory one goroutine reads.
+const filesAtOnce = 16
 
 func (v *verifier) sub(d *dir, path string, e release.Entry, depth int) error {
 	st, err := d.stat(e.Name)
@@ -131,60 +176,97 @@ func (v *verifier) sub(d *dir, path string, e release.Entry, depth int) error {
 	return v.dir(sub, path, e.Sum, depth+1)
 }
 
-func (v *verifier) files(d *dir, path string, list []release.Entry) error {
-	for _, e := range list {
+func (v *verifier) files(d *dir, path string, list []release.Entry, known, seen []stamp) error {
+	for i, e := range list {
 		if v.crew.ctx.Err() != nil {
 			return context.Cause(v.crew.ctx)
 		}
 		p := join(path, e.Name)
-		what, err := v.file(d, p, e)
+		what, at, err := v.file(d, p, e, known[i])
 		if err != nil {
 			return fmt.Errorf("%q: %w", p, err)
 		}
 		if what != "" {
 			v.complain(p, what)
 		}
+		if at.ctime < v.since {
+			seen[i] = at
+		}
 	}
 	return nil
 }
 
-// file says what is wrong with a file or link, nothing when nothing is.
-func (v *verifier) file(d *dir, path string, e release.Entry) (string, error) {
+// file says what is wrong with a file or link, nothing when nothing is, and what a file was that is right.
+func (v *verifier) file(d *dir, path string, e release.Entry, known stamp) (string, stamp, error) {
+	if e.Kind == release.Link {
+		what, err := linkIs(d, e)
+		return what, stamp{}, err
+	}
+	if v.quick != nil || known != (stamp{}) {
+		st, err := d.stat(e.Name)
+		if err != nil {
+			return "", stamp{}, err
+		}
+		if what := shape(&st, e); what != "" {
+			return what, stamp{}, nil
+		}
+		if known != (stamp{}) && stampOf(&st) == known {
+			return "", known, nil
+		}
+		if v.quick != nil {
+			if at, ok := v.quick.get(path); ok && at == st.Mtim.Nano() {
+				return "", stamp{}, nil
+			}
+		}
+	}
+	fd, st, err := d.openFd(e.Name)
+	if err != nil {
+		if st, err := d.stat(e.Name); err == nil && shape(&st, e) != "" {
+			return shape(&st, e), stamp{}, nil
+		}
+		return "", stamp{}, err
+	}
+	defer func() { _ = unix.Close(fd) }() // it was only read
+	if what := shape(&st, e); what != "" {
+		return what, stamp{}, nil
+	}
+	sum, err := hashOpen(d, e.Name, fd, stampOf(&st))
+	switch {
+	case errors.Is(err, errChanging):
+		return "is being changed", stamp{}, nil
+	case err != nil:
+		return "", stamp{}, err
+	case sum != e.Sum:
+		return "has another content", stamp{}, nil
+	}
+	return "", stampOf(&st), nil
+}
+
+// shape says what is wrong with a file before it is read.
+func shape(st *unix.Stat_t, e release.Entry) string {
+	switch {
+	case st.Mode&unix.S_IFMT != unix.S_IFREG:
+		return "is no file"
+	case uint16(st.Mode&0o7777) != e.Mode:
+		return fmt.Sprintf("has mode %#o, not %#o", st.Mode&0o7777, e.Mode)
+	case st.Size != e.Size:
+		return "has another content"
+	}
+	return ""
+}
+
+// linkIs says what is wrong with a link.
+func linkIs(d *dir, e release.Entry) (string, error) {
 	st, err := d.stat(e.Name)
 	if err != nil {
 		return "", err
 	}
-	if e.Kind == release.Link {
-		if st.Mode&unix.S_IFMT != unix.S_IFLNK {
-			return "is no link", nil
-		}
-		target, err := d.readlink(e.Name)
-		if err == nil && target != e.Target {
-			return fmt.Sprintf("points to %q, not %q", target, e.Target), nil
-		}
-		return "", err
+	if st.Mode&unix.S_IFMT != unix.S_IFLNK {
+		return "is no link", nil
 	}
-	switch {
-	case st.Mode&unix.S_IFMT != unix.S_IFREG:
-		return "is no file", nil
-	case uint16(st.Mode&0o7777) != e.Mode:
-		return fmt.Sprintf("has mode %#o, not %#o", st.Mode&0o7777, e.Mode), nil
-	case st.Size != e.Size:
-		return "has another content", nil
+	target, err := d.readlink(e.Name)
+	if err == nil && target != e.Target {
+		return fmt.Sprintf("points to %q, not %q", target, e.Target), nil
 	}
-	if v.quick != nil {
-		if at, ok := v.quick.get(path); ok && at == st.Mtim.Nano() {
-			return "", nil
-		}
-	}
-	sum, err := hashFile(d, e.Name, stampOf(&st))
-	switch {
-	case errors.Is(err, errChanging):
-		return "is being changed", nil
-	case err != nil:
-		return "", err
-	case sum != e.Sum:
-		return "has another content", nil
-	}
-	return "", nil
+	return "", err
 }
