@@ -70,8 +70,13 @@ func (b *backport) ask() string {
 // confirm asks a question that only a yes answers.
 func (b *backport) confirm(ctx context.Context, about, question string) error {
 	text := strings.TrimPrefix(about+"\n", "\n") + question
+	return b.put(ctx, text, text)
+}
+
+// put asks with text, and journals the answer under what everybody on this host may read.
+func (b *backport) put(ctx context.Context, text, public string) error {
 	if b.yes {
-		b.confirmed(text, "--yes")
+		b.confirmed(public, "--yes")
 		return nil
 	}
 	letter, err := b.question(ctx, "\n"+harmless(text)+" [y/N] ", 'n')
@@ -81,7 +86,7 @@ func (b *backport) confirm(ctx context.Context, about, question string) error {
 	case letter != 'y':
 		return errDeclined
 	}
-	b.confirmed(text, "yes")
+	b.confirmed(public, "yes")
 	return nil
 }
 

@@ -89,10 +89,14 @@ func (b *backport) message() string {
 // outline lists the changes for the journal.
 func (b *backport) outline() (list []journal.Change) {
 	for _, c := range b.named {
-		list = append(list, journal.Change{
+		x := journal.Change{
 			Number: c.Number, PatchSet: c.PatchSet, ChangeID: c.ID, Revision: c.Revision, Project: c.Project, Branch: c.Branch,
 			Subject: c.Subject, Owner: c.Owner, URL: c.URL,
-		})
+		}
+		if c.Private { // what it is about is not told before it is merged
+			x.Subject, x.Owner = "a private change", ""
+		}
+		list = append(list, x)
 	}
 	for range b.o.private {
 		list = append(list, journal.Change{})
@@ -145,7 +149,11 @@ func (b *backport) progress(text string) {
 func (b *backport) findings() {
 	for _, f := range b.built.Findings {
 		b.progress("warning: " + f.String())
-		b.before = append(b.before, journal.Record{Kind: journal.Note, Text: f.String()})
+		text := f.String()
+		if f.Private || f.Check == "patches" { // everybody on this host may read the journal
+			text = f.Check + ": a warning about what is private"
+		}
+		b.before = append(b.before, journal.Record{Kind: journal.Note, At: time.Now(), Text: text})
 	}
 }
 
@@ -191,7 +199,8 @@ func (b *backport) patches(ctx context.Context) error {
 	if b.yes {
 		return coded{exitError, fmt.Errorf("--yes does not confirm it. %s", text)}
 	}
-	return b.confirm(ctx, text, "Ship it so?")
+	public := fmt.Sprintf("Private patches and files differ from those that are served: %d new, %d gone. Ship it so?", len(fresh), len(b.built.GonePatches))
+	return b.put(ctx, text+"\nShip it so?", public) // their names are nobody else's business
 }
 
 // privateName is what a record calls the private patch or file at path.

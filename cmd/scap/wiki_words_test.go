@@ -19,7 +19,7 @@ import (
 // The words of scripts about changes under review:
 //
 //	wiki [KEY=VALUE…]          start a Gerrit with the repositories of a wiki, and a fleet (test=1 canary=1 prod=2) that serves them;
-//	                           scap has deployed them once. $GERRIT is its URL, $V the live version, $OLD the one before. ci=off
+//	                           scap has deployed them once. $DEPLOYDIR is the deploy host's directory, $GERRIT is its URL, $V the live version, $OLD the one before. ci=off
 //	                           merges nothing, ci=1s a second after the approval; submit=cherry-pick; live=1 has one, the older, the older
 //	pair N MARK [KEY=VALUE…]   change N: DiscussionTools of $V as in b, broken, swapped or drift
 //	setting N MARK [KEY=VALUE…]  change N: a setting of the configuration
@@ -102,6 +102,7 @@ func (s *story) wiki(args []string) error {
 	s.site = newSiteWith(s.t, embedded.Options{Groups: groups, First: s.repos.Write}, y)
 	s.site.users(s.t, 10)
 	s.ts.Setenv("CONF", s.site.conf)
+	s.ts.Setenv("DEPLOYDIR", s.site.DeployDir())
 	if o["first"] == "no" {
 		return nil
 	}
