@@ -59,6 +59,10 @@ func TestApply(t *testing.T) {
 	if diff := cmp.Diff(want, read(t, r, must[string](t)(r.Apply(t.Context(), root, []byte(series+"\n"), "series")))); diff != "" {
 		t.Errorf("two mails: %s", diff)
 	}
+	rename := "diff --git a/f b/d/f2\nsimilarity index 100%\nrename from f\nrename to d/f2\n"
+	if got := read(t, r, must[string](t)(r.Apply(t.Context(), root, []byte(rename), "rename"))); got["f"] != "" || got["d/f2"] != file || got["d/g"] != file || len(got) != 4 {
+		t.Errorf("renamed: %q", got)
+	}
 	middle := "--- a/f\n+++ b/f\n@@ -3,7 +3,7 @@\n three\n four\n five\n-six\n+SIX\n seven\n eight\n nine\n"
 	if got := read(t, r, must[string](t)(r.Apply(t.Context(), moved, []byte(middle), "offset"))); got["f"] != "zero\nzero\n"+strings.Replace(file, "six", "SIX", 1) {
 		t.Errorf("at another line: %q", got["f"])
@@ -76,6 +80,8 @@ func TestApply(t *testing.T) {
 		"empty":               {root, "", nil},
 		"out of the tree":     {root, diffOf("../../f", "two", "TWO"), nil},
 		"through a link":      {root, "diff --git a/l/x b/l/x\nnew file mode 100644\n--- /dev/null\n+++ b/l/x\n@@ -0,0 +1 @@\n+x\n", nil},
+		"a directory there":   {root, "diff --git a/d b/d\nnew file mode 100644\n--- /dev/null\n+++ b/d\n@@ -0,0 +1 @@\n+x\n", nil},
+		"a file there":        {root, "diff --git a/f b/f\nnew file mode 100644\n--- /dev/null\n+++ b/f\n@@ -0,0 +1 @@\n+x\n", []string{"f"}},
 		"into .git":           {root, "diff --git a/.git/x b/.git/x\nnew file mode 100644\n--- /dev/null\n+++ b/.git/x\n@@ -0,0 +1 @@\n+x\n", nil},
 	} {
 		var pe *PatchError

@@ -61,7 +61,7 @@ func (r *Repo) Log(ctx context.Context, from, to string, most int) ([]Commit, er
 	return r.readCommits(ctx, ids)
 }
 
-// Contains reports whether commit is id or one of its ancestors' descendants: whether id's history has it.
+// Contains reports whether commit is id itself or one of its ancestors. Both must be in the mirror.
 func (r *Repo) Contains(ctx context.Context, id, commit string) (bool, error) {
 	if err := checkID(id, commit); err != nil {
 		return false, err

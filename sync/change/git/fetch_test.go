@@ -3,6 +3,7 @@ package git
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"maps"
@@ -286,6 +287,9 @@ func TestKilledFetch(t *testing.T) {
 	if err := orphan.Start(); err != nil {
 		t.Fatal(err)
 	}
+	if c := r.m.command(t.Context(), r.dir, command{lock: lock}); len(c.ExtraFiles) != 1 {
+		t.Error("git does not hold on to the lock")
+	}
 	lock.Close() // as if its scap had died
 	next := o.commit("p", "refs/heads/wmf/1", "next", map[string]string{"f": "2"})
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
@@ -331,7 +335,7 @@ func TestFetchesAtOnce(t *testing.T) {
 	group.Wait()
 }
 
-// snapshot is all below a directory: names, sizes, times.
+// snapshot is all below a directory: names, modes, sizes. (git sets the time of a pack that has what it was about to write.)
 func snapshot(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -341,7 +345,7 @@ func snapshot(t *testing.T, dir string) map[string]string {
 		}
 		info, err := d.Info()
 		if err == nil {
-			all[path] = info.Mode().String() + info.ModTime().String()
+			all[path] = fmt.Sprint(info.Mode(), info.Size())
 		}
 		return err
 	})

@@ -85,8 +85,9 @@ func Open(o Options) (*Mirrors, error) {
 }
 
 // Quarantine returns mirrors that have all these have, and that keep in dir whatever is fetched or made through them:
-// for a dry run, and for readers that do not hold the deploy's lock. The mirrors themselves stay untouched. What they
-// fetch later is not seen. The caller removes dir when it is done.
+// for a dry run, and for readers that do not hold the deploy's lock. The mirrors themselves stay untouched (but
+// for the times of packs, by which git keeps what is in use). What they fetch later is not seen. The caller removes dir
+// when it is done.
 func (m *Mirrors) Quarantine(dir string) *Mirrors {
 	q := &Mirrors{o: m.o, git: m.git, base: m, slots: m.slots, pause: m.pause, repos: map[string]*Repo{}}
 	q.o.Dir = dir

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -83,44 +82,6 @@ func (r *Repo) Revert(ctx context.Context, onto, commit string) (string, error) 
 	}
 	message := fmt.Sprintf("Revert %q\n\nThis reverts commit %s.\n", c.Subject, commit)
 	return r.hashObject(ctx, synthetic(tree, when(raw), message, onto))
-}
-
-// merge merges trees; paths are those that conflict, nil when none does.
-//
-// git 2.39's merge-tree takes no merge base, so commits that have one are made for it.
-func (r *Repo) merge(ctx context.Context, base, ours, theirs string) (tree string, paths []string, err error) {
-	switch {
-	case base == theirs || ours == theirs:
-		return ours, nil, nil
-	case base == ours:
-		return theirs, nil, nil
-	}
-	root, err := r.hashObject(ctx, synthetic(base, "0 +0000", "base\n"))
-	if err != nil {
-		return "", nil, err
-	}
-	var sides [2]string
-	for i, tree := range []string{ours, theirs} {
-		if sides[i], err = r.hashObject(ctx, synthetic(tree, "0 +0000", "side\n", root)); err != nil {
-			return "", nil, err
-		}
-	}
-	out, code, err := r.run(ctx, command{verb: "merge-tree", args: []string{"--write-tree", "--no-messages", "--name-only", "-z", sides[0], sides[1]}, codes: []int{1}})
-	if err != nil {
-		return "", nil, err
-	}
-	words := strings.Split(strings.TrimRight(string(out), "\x00"), "\x00")
-	if !IsID(words[0]) {
-		return "", nil, &Error{Verb: "merge-tree", Project: r.project, Code: code, Err: fmt.Errorf("answer %.100q cannot be read", out)}
-	}
-	if code == 0 {
-		return words[0], nil, nil
-	}
-	paths = slices.Compact(slices.Sorted(slices.Values(words[1:])))
-	if len(paths) == 0 {
-		paths = []string{"(git names no path)"}
-	}
-	return words[0], paths, nil
 }
 
 // rawCommit reads a commit with its bytes.

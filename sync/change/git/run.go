@@ -206,7 +206,7 @@ func (m *Mirrors) settings(dir string) [][2]string {
 		{"core.quotePath", "false"},
 		{"core.logAllRefUpdates", "false"},
 		{"core.attributesFile", "/dev/null"},
-		{"core.fsync", "committed"}, // what a record names must be there after a crash
+		{"core.fsync", "committed,reference"}, // what a record names must be there after a crash
 		{"credential.helper", ""},
 		{"fetch.fsckObjects", "true"},
 		{"fetch.recurseSubmodules", "false"},
@@ -216,9 +216,6 @@ func (m *Mirrors) settings(dir string) [][2]string {
 		{"http.lowSpeedLimit", "100"},
 		{"http.lowSpeedTime", "30"},
 		{"http.sslVerify", "true"},
-		// Gerrit's merges follow no renames (JGit has no detection). Ours must come out as they will.
-		{"merge.renames", "false"},
-		{"merge.directoryRenames", "false"},
 		{"merge.conflictStyle", "merge"},
 		{"diff.renames", "false"},
 		{"uploadpack.allowAnySHA1InWant", "true"}, // by file:// only: the other end has our environment

@@ -2,6 +2,7 @@ package pin
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -316,7 +317,7 @@ func list(t *testing.T, dir string) []string {
 		}
 		info, err := d.Info()
 		if err == nil {
-			all = append(all, path+info.ModTime().String())
+			all = append(all, fmt.Sprint(path, info.Mode(), info.Size()))
 		}
 		return err
 	})
