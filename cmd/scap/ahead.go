@@ -62,7 +62,7 @@ func (a *app) tellAhead(ctx context.Context, w io.Writer, conf *config.Config, f
 
 // withoutPatches names the private patches and files that from has and to has not, or has as they were before.
 func (d *deploy) withoutPatches(from, to release.ID) ([]string, error) {
-	if d.conf.Staging == nil {
+	if from == to {
 		return nil, nil
 	}
 	shop, err := openWorkshop(d.conf, d.store, "")
@@ -70,8 +70,8 @@ func (d *deploy) withoutPatches(from, to release.ID) ([]string, error) {
 		return nil, err
 	}
 	was, err := shop.stager.Record(from)
-	if errors.Is(err, staging.ErrNoRecord) {
-		return nil, nil // nobody knows of a patch
+	if errors.Is(err, staging.ErrNoRecord) && d.conf.Staging.Patches+d.conf.Staging.Private == "" {
+		return nil, nil // there are none
 	}
 	if err != nil {
 		return nil, err

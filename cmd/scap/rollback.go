@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"scap/phases"
 	"scap/phases/journal"
 	"scap/sync/release"
 )
@@ -39,25 +41,52 @@ the hosts back to the release that they came from, as in every deploy: to stay o
 	return cmd
 }
 
-// keepsPatches refuses a rollback to a release that lacks a private patch which is served now.
-func (d *deploy) keepsPatches(to release.ID, o syncOptions) error {
+// keepsPatches refuses a rollback to a release that lacks a private patch which is served now. What is served the fleet
+// says: another deploy host may have deployed since.
+func (d *deploy) keepsPatches(ctx context.Context, to release.ID, o syncOptions) error {
 	if d.conf.Staging == nil || o.because != "" { // the watch goes back by itself to what it came from
 		return nil
 	}
-	from, err := latest(d.conf)
-	if err != nil {
-		return err
-	}
-	lost, err := d.withoutPatches(from, to)
+	lost, err := d.lost(ctx, to, o)
 	switch {
-	case err != nil && o.unpatched == "":
-		return fmt.Errorf("whether %s has every security patch is not known: %w; --without-patches REASON goes on", to.Short(), err)
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
 	case o.unpatched != "":
 		d.before = append(d.before, journal.Record{Kind: journal.Note, Text: fmt.Sprintf("without %s: %s", some(len(lost), "private patch"), o.unpatched)})
+	case err != nil:
+		return fmt.Errorf("whether %s has every security patch is not known: %w; --without-patches REASON goes on", to.Short(), err)
 	case len(lost) > 0:
 		return fmt.Errorf("%s lacks private patches or files as they are served now: %s. Deploy the mended tree instead (`scap sync`), or say --without-patches REASON", to.Short(), strings.Join(lost, ", "))
 	}
 	return nil
+}
+
+// lost names what is private, is served by any host, and is not in to.
+func (d *deploy) lost(ctx context.Context, to release.ID, o syncOptions) (all []string, err error) {
+	if err := d.connect(back, o.emergency != ""); err != nil {
+		return nil, err
+	}
+	served := map[release.ID]bool{}
+	for _, s := range phases.Survey(ctx, d.fleet.all(), stillLimit) {
+		if s.Err == nil && !s.State.Disk.IsZero() {
+			served[s.State.Disk] = true
+		}
+	}
+	if len(served) == 0 { // nobody says
+		id, err := latest(d.conf)
+		if err != nil {
+			return nil, err
+		}
+		served[id] = true
+	}
+	var errs []error
+	for id := range served {
+		names, err := d.withoutPatches(id, to)
+		errs = append(errs, err)
+		all = append(all, names...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all), errors.Join(errs...)
 }
 
 // runRollback is scap rollback.
@@ -77,7 +106,7 @@ func (a *app) runRollback(ctx context.Context, name string, o syncOptions) error
 	if o.because != "" {
 		why = ": " + o.because
 	}
-	if err := d.keepsPatches(r.ID, o); err != nil {
+	if err := d.keepsPatches(ctx, r.ID, o); err != nil {
 		return err
 	}
 	return d.roll(ctx, r, planOptions{message: "rollback to " + r.ID.Short() + why, emergency: o.emergency, back: true, still: o.still, noGate: "a rollback asks no gate: it goes to a release that was good", verb: "rollback"})
