@@ -75,6 +75,7 @@ func (a *app) runResume(ctx context.Context, fromTargets bool) error {
 	}
 	r := d.runner()
 	ui.Recall(d.view, slices.Values(past))
+	d.crew.Recall(slices.Values(past))
 	err = r.Resume(ctx, p, slices.Values(past))
 	if errors.Is(err, phases.ErrNothing) {
 		d.view.Close()
@@ -109,7 +110,7 @@ func (d *deploy) resumeFromTargets(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.From, p.Attended, p.Well = origin.From, d.attended(), d.well
+	p.From, p.Attended, p.Well, p.Verb = origin.From, d.attended(), d.well, "resume"
 	if p.Keep, err = d.keep(); err != nil {
 		return err
 	}

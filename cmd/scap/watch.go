@@ -106,6 +106,7 @@ func (d *deploy) watch(ctx context.Context, last journal.Deploy) (failed bool, e
 	}
 	d.view = d.newView()
 	r := &phases.Runner{Journal: journal.After(last.Path), Leave: d.leave.Done(), Observers: d.observers()}
+	d.crew.Recall(slices.Values(past))
 	err = r.Watch(ctx, p, slices.Values(past))
 	switch {
 	case errors.Is(err, phases.ErrSuperseded):

@@ -149,6 +149,9 @@ func (s *story) begin(r journal.Record) {
 
 // took returns how long the act of an outcome took, and forgets its intent.
 func (s *story) took(r journal.Record) time.Duration {
+	if r.Kind.Idle() { // word of an act under way
+		return 0
+	}
 	key := r.Act + " " + r.Phase + " " + r.Target
 	began, ok := s.intents[key]
 	if r.Kind == journal.Intent {

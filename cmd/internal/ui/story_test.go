@@ -258,3 +258,14 @@ func (g *gone) Write(b []byte) (int, error) {
 	g.left--
 	return len(b), nil
 }
+
+func TestWordOfAnActUnderWayDoesNotEndIt(t *testing.T) {
+	s := &story{}
+	s.intents = map[string]time.Time{}
+	at := time.Unix(1000, 0)
+	s.took(journal.Record{Kind: journal.Intent, Act: journal.Merge, Phase: "test", At: at})
+	s.took(journal.Record{Kind: journal.Note, Act: journal.Merge, Phase: "test", At: at.Add(time.Second), Text: "1001 is merged"})
+	if took := s.took(journal.Record{Kind: journal.Done, Act: journal.Merge, Phase: "test", At: at.Add(3 * time.Second)}); took != 3*time.Second {
+		t.Errorf("the merge took %v, want 3s", took)
+	}
+}
