@@ -36,10 +36,15 @@ func (d *run) phase(ctx context.Context, ph Phase) error {
 	}), "phase %s", ph.Name)
 }
 
-// after does what stands between ph and the next phase. Its progress is journaled as notes of the phase.
+// after does what stands between ph and the next phase, once the release is on all targets: what cannot be staged is not to
+// be merged. Its progress is journaled as notes of the phase.
 func (d *run) after(ctx context.Context, ph Phase) error {
 	if ph.After == nil {
 		return nil
+	}
+	select {
+	case <-d.staged:
+	case <-ctx.Done():
 	}
 	r := journal.Record{Act: ph.After.Act, Phase: ph.Name, Text: ph.After.Text}
 	if err := d.intent(ctx, r); err != nil {

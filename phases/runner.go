@@ -56,6 +56,7 @@ type run struct {
 	owner     string
 	aside     map[string]bool // a rollback goes past them; guarded by mu
 	out       []string        // found out of the pool by the preflight; nil when that is not known
+	staged    chan struct{}   // closed when the release is on all targets, or could not be put there
 	returning bool            // on the way back, which goes on without a journal; set while nothing else runs
 
 	// What the gates go by. Only one phase is judged at a time.
@@ -67,7 +68,7 @@ type run struct {
 // start makes ready to run p. stop must be called; it waits until the observers know everything.
 func (r *Runner) start(ctx context.Context, p Plan) (d *run, soft context.Context, stop func()) {
 	p.Limits, p.HoldLimit = p.Limits.filled(), or(p.HoldLimit, 30*time.Minute)
-	d = &run{Runner: r, p: p, clock: r.Clock, all: p.Targets(), from: p.From, first: map[string]Seen{}, silent: map[string]bool{}, claimed: map[string]bool{}, aside: map[string]bool{}, suspects: suspects{}}
+	d = &run{Runner: r, p: p, clock: r.Clock, all: p.Targets(), from: p.From, first: map[string]Seen{}, silent: map[string]bool{}, claimed: map[string]bool{}, aside: map[string]bool{}, suspects: suspects{}, staged: make(chan struct{})}
 	if d.clock == nil {
 		d.clock = System{}
 	}
@@ -144,10 +145,21 @@ func (d *run) begin() error {
 // forward goes from preflight to the last phase and the proof of the whole fleet.
 func (d *run) forward(ctx context.Context) error {
 	todo, err := d.preflight(ctx)
-	if err != nil || !todo {
+	if err != nil {
 		return err
 	}
-	if d.from == d.p.Release.ID && !d.p.Back { // what was not on it has been repaired, and there is nothing for a gate to see
+	there := !todo || d.from == d.p.Release.ID && !d.p.Back // what was not on it has been repaired, and there is nothing for a gate to see
+	if there {
+		for _, ph := range d.p.Phases {
+			if ph.After != nil {
+				return fmt.Errorf("every target serves the release already, and no %s was done: begin again", ph.After.Act)
+			}
+		}
+	}
+	if !todo {
+		return nil
+	}
+	if there {
 		return d.finish(ctx)
 	}
 	if err := d.stageAndBegin(ctx); err != nil {
@@ -177,6 +189,7 @@ func (d *run) stageAndBegin(ctx context.Context) error {
 		if others = d.stage(ctx, without(d.all, names(first.Targets))); others != nil {
 			cancel(others)
 		}
+		close(d.staged)
 	})
 	err := d.stage(ctx, first.Targets)
 	if err == nil {
