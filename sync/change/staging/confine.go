@@ -3,6 +3,7 @@ package staging
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os/exec"
 	"runtime"
 	"unsafe"
@@ -16,7 +17,7 @@ var errUnconfined = errors.New("the kernel has no Landlock")
 // starter starts a command that may write below the named directories only, or fails with errUnconfined.
 type starter func(cmd *exec.Cmd, writable []string) error
 
-// startConfined starts cmd so that it and its children can write below the named directories and to devices, and
+// startConfined starts cmd so that it and its children can write below the named directories and to harmless devices, and
 // nowhere else. Nothing was started when it fails.
 func startConfined(cmd *exec.Cmd, writable []string) error {
 	failed := make(chan error, 1)
@@ -41,6 +42,9 @@ const (
 	writes2 = writes1 | unix.LANDLOCK_ACCESS_FS_REFER
 	writes3 = writes2 | unix.LANDLOCK_ACCESS_FS_TRUNCATE
 )
+
+// devices are those that a command may write to; more of /dev may be disks, or hold files.
+var devices = []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"}
 
 // landlock returns the version that the kernel has.
 func landlock() (int, error) {
@@ -75,8 +79,11 @@ func confine(writable []string) error {
 			return err
 		}
 	}
-	if err := allow(int(fd), "/dev", rights&(unix.LANDLOCK_ACCESS_FS_WRITE_FILE|unix.LANDLOCK_ACCESS_FS_TRUNCATE)); err != nil {
-		return err
+	for _, dev := range devices {
+		err := allow(int(fd), dev, rights&(unix.LANDLOCK_ACCESS_FS_WRITE_FILE|unix.LANDLOCK_ACCESS_FS_TRUNCATE))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("no_new_privs: %w", err)
