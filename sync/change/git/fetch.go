@@ -92,6 +92,7 @@ func (r *Repo) fetch(ctx context.Context, lock *os.File, specs []string) error {
 		"--quiet", "--no-progress", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules",
 		"--no-show-forced-updates", "--atomic", "--force", "--stdin", "--", r.m.o.URL + "/" + r.project,
 	}
+	cleared := false
 	for attempt := 1; ; attempt++ {
 		if attempt > 1 {
 			if err := wait(ctx, r.m.pause(attempt)); err != nil {
@@ -102,6 +103,14 @@ func (r *Repo) fetch(ctx context.Context, lock *os.File, specs []string) error {
 		if err == nil {
 			return nil
 		}
+		if said, ok := stderrOf(err); ok && !cleared && strings.Contains(said, "cannot lock ref") {
+			cleared = true
+			if err := r.clear(ctx, lock, specs); err != nil {
+				return err
+			}
+			attempt--
+			continue
+		}
 		if !errors.Is(err, ErrDown) || attempt == attempts || ctx.Err() != nil {
 			return err
 		}
@@ -109,6 +118,27 @@ func (r *Repo) fetch(ctx context.Context, lock *os.File, specs []string) error {
 			return fmt.Errorf("mirror of %s: %w", r.project, err)
 		}
 	}
+}
+
+// clear removes branches that are in the way by their names: the server has a/b now, so its a, which we still have, is gone.
+func (r *Repo) clear(ctx context.Context, lock *os.File, specs []string) error {
+	heads, err := r.refs(ctx, "refs/heads/")
+	if err != nil {
+		return err
+	}
+	var drop strings.Builder
+	for name := range heads {
+		had := "refs/heads/" + name
+		for _, spec := range specs {
+			_, wanted, _ := strings.Cut(spec, ":")
+			if strings.HasPrefix(wanted, had+"/") || strings.HasPrefix(had, wanted+"/") {
+				drop.WriteString("delete " + had + "\n")
+				break
+			}
+		}
+	}
+	_, _, err = r.run(ctx, command{verb: "update-ref", args: []string{"--no-deref", "--stdin"}, stdin: strings.NewReader(drop.String()), lock: lock})
+	return err
 }
 
 func wait(ctx context.Context, d time.Duration) error {

@@ -63,6 +63,17 @@ func TestFetch(t *testing.T) {
 	if head := must[string](t)(r.Head(t.Context(), "master")); head != next {
 		t.Error("a branch that was rewound stays as it was")
 	}
+	o.commit("a/b", "refs/heads/later", "later", map[string]string{"f": "9"}, root)
+	must[map[string]string](t)(r.Fetch(t.Context(), "refs/heads/later"))
+	o.git("a/b", "", "update-ref", "-d", "refs/heads/later")
+	below := o.commit("a/b", "refs/heads/later/x", "a branch where another was", map[string]string{"f": "9"}, root)
+	o.commit("a/b", "refs/heads/aside", "aside", map[string]string{"f": "8"}, root)
+	if _, err := r.Fetch(t.Context(), "refs/heads/aside", "refs/heads/later/x"); err != nil {
+		t.Error(err)
+	}
+	if head := must[string](t)(r.Head(t.Context(), "later/x")); head != below {
+		t.Errorf("later/x is %s", head)
+	}
 	heads := must[map[string]string](t)(r.Remote(t.Context(), "m"))
 	if diff := cmp.Diff(map[string]string{"master": next}, heads); diff != "" {
 		t.Error(diff)

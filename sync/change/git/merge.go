@@ -34,9 +34,9 @@ func (r *Repo) merge(ctx context.Context, base, ours, theirs string) (tree strin
 	edits := map[string]Entry{}
 	for _, d := range diffs {
 		is := current[d.Path]
-		switch {
-		case is == d.New:
-		case is == d.Old:
+		switch is {
+		case d.New: // it is there already
+		case d.Old:
 			edits[d.Path] = d.New
 		default:
 			merged, ok, err := r.mergeFile(ctx, d, is)

@@ -43,7 +43,9 @@ func TestMergeAsGit(t *testing.T) {
 		files := map[string]string{"keep": "keep\n"}
 		for _, path := range paths {
 			// A file and a directory of one name cannot be in one tree.
-			if kind := kinds[random.IntN(len(kinds))]; kind != gone && (path != "d" || random.IntN(4) == 0) && !(strings.HasPrefix(path, "d/") && files["d"] != "") {
+			kind := kinds[random.IntN(len(kinds))]
+			taken := strings.HasPrefix(path, "d/") && files["d"] != ""
+			if kind != gone && !taken && (path != "d" || random.IntN(4) == 0) {
 				files[path] = content(path, kind)
 			}
 		}

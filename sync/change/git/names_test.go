@@ -116,6 +116,23 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
+// Open refuses such URLs; should one get past it, git has no transport for it.
+func TestTransports(t *testing.T) {
+	o := newOrigin(t)
+	o.commit("p", "refs/heads/master", "root", map[string]string{"f": file})
+	touched := filepath.Join(t.TempDir(), "touched")
+	for _, url := range []string{o.url(), o.dir, "ext::touch " + touched + " ", "ssh://127.0.0.1", "git://127.0.0.1"} {
+		m := o.mirrors()
+		m.o.URL, m.o.Local = url, false
+		if _, err := m.must(t, "p").Fetch(t.Context(), "refs/heads/master"); err == nil || !strings.Contains(err.Error(), "not allowed") {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+	if _, err := os.Stat(touched); err == nil {
+		t.Error("a command was run")
+	}
+}
+
 func TestProject(t *testing.T) {
 	const base, own = "https://gerrit.example.org/r/a", "mediawiki/core"
 	for _, c := range []struct{ link, want string }{

@@ -169,6 +169,27 @@ func TestLateBumps(t *testing.T) {
 	if back := w.pin(p.Parts); commit(back) != start || !slices.Equal(back.Files, []string{at + "/b", at + "/c"}) {
 		t.Errorf("taken back in core: %v %v", commit(back), back.Files)
 	}
+	// Even when the branch has left the history that core names: what was deployed from the branch stays.
+	w.commitAt(barRepo, "refs/heads/"+five, "", "Anew", map[string]string{"Bar.php": text})
+	base = w.pin(nil).Parts
+	anew := deploy(base, 3)
+	if p := w.pin(anew); commit(p) != w.head(barRepo, five) || len(p.Files) > 0 {
+		t.Errorf("a branch that began anew: %v %v", commit(p), p.Files)
+	}
+}
+
+func TestNestedSubmodule(t *testing.T) {
+	w := newWorld(t)
+	base := w.pin(nil).Parts
+	w.git(libRepo, "", "update-ref", "refs/heads/"+five, w.head(libRepo, "master"))
+	c := w.change(1, libRepo, five, map[string]string{"lib.js": "better\n"})
+	parts := w.pin(base, c).Parts
+	if got := w.file(parts, php5+"/extensions/Foo/modules/lib", "lib.js"); got != "better\n" {
+		t.Errorf("%q", got)
+	}
+	if got := w.file(parts, php4+"/extensions/Foo/modules/lib", "lib.js"); got != "lib\n" {
+		t.Errorf("the other version has %q", got)
+	}
 }
 
 // What is deployed and not merged, such as a revert in an emergency, stays until it is merged or taken out.
@@ -232,6 +253,10 @@ func TestCarriedConflict(t *testing.T) {
 	hot := w.change(5, configRepo, "master", map[string]string{"wmf-config/b.php": edited(1, "HOT")})
 	deployed := w.pin(base, hot).Parts // and never merged
 	w.check("kept", w.pin(deployed), nil, []string{""})
+	warm := w.change(6, coreRepo, four, map[string]string{"index.php": edited(1, "WARM")})
+	both := w.pin(deployed, warm).Parts
+	w.merge(warm, map[string]string{"index.php": edited(1, "WARM")})
+	w.check("one was merged just so", w.pin(both), nil, []string{""})
 	w.commit(configRepo, "master", "Clash", map[string]string{"wmf-config/b.php": edited(1, "COLD")})
 	var about *ChangeError
 	if _, err := w.p.Pin(t.Context(), w.heads(), deployed, nil, nil); !errors.As(err, &about) || about.Number != 5 {
