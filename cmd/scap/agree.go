@@ -28,6 +28,9 @@ func (a *app) people() io.Writer {
 
 // agree shows what will ship and asks. What was confirmed goes into the journal, word by word.
 func (b *backport) agree(ctx context.Context) error {
+	if err := b.seal(); err != nil {
+		return err
+	}
 	b.show(b.people())
 	if b.nothing() {
 		return nil
@@ -116,6 +119,9 @@ func (b *backport) show(w io.Writer) {
 	}
 	for _, path := range b.o.private {
 		fmt.Fprintf(&t, "\nPrivate: %s\n", path)
+	}
+	for _, c := range b.pinned.Carried {
+		fmt.Fprintf(&t, "\nServed, on no branch, and stays: change %d, patch set %d of %s%s\n", c.Pick.Number, c.Pick.PatchSet, c.Project, map[bool]string{true: ", taken back"}[c.Pick.Revert])
 	}
 	if extra := b.unnamed(); len(extra) > 0 {
 		fmt.Fprintf(&t, "\nOn the branches, not served, and not named here (%s):\n%s", amount(extra), b.histories(extra))

@@ -2,6 +2,11 @@ package main
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -80,5 +85,47 @@ func TestARepositoryThatAChangeBringsIsNamed(t *testing.T) {
 	b.pinned.Paths[2] = []string{"wikiversions.json"}
 	if len(b.unnamed()) != 0 {
 		t.Error("the versions are not taken for the change's")
+	}
+}
+
+// What was named with --private ships as it was when that was confirmed, or not at all.
+func TestAPrivateFileThatChangesAfterTheConfirmationDoesNotShip(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "1.41.0-wmf.5", "core", "01.patch")
+	name := "1.41.0-wmf.5/core/01.patch"
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte("one"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	b := &backport{
+		deploy: &deploy{app: &app{stdout: &out, stderr: &out, yes: true}, conf: &config.Config{Staging: &config.Staging{Patches: dir}}},
+		o:      backportOptions{private: []string{path}}, base: &staging.Record{}, pinned: &pin.Pinned{},
+	}
+	if err := b.agree(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for text, says := range map[string]string{"one": "", "two": "has changed since it was confirmed"} {
+		sum := sha256.Sum256([]byte(text))
+		patch := change.Patch{Name: name, Sum: hex.EncodeToString(sum[:])}
+		b.built = &staging.Built{NewPatches: []string{name}, Record: &staging.Record{Parts: []change.Part{{Patches: []change.Patch{patch}}}}}
+		if err := b.patches(t.Context()); (err == nil) != (says == "") || err != nil && !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	b.o.private = []string{path + "x"}
+	if err := b.agree(t.Context()); exitCode(err) != exitUsage {
+		t.Errorf("a file that is not there: %v", err)
+	}
+}
+
+// What is said after a deploy that did not end well is true: of one that is on some hosts nobody says that it is on none.
+func TestWhatIsSaidOfTheBranchIsTrue(t *testing.T) {
+	for code, says := range map[int]string{exitRolledBack: "served by no host", exitCancelled: "served by no host", exitInconsistent: "Once `scap resume` has"} {
+		var out bytes.Buffer
+		b := &backport{deploy: &deploy{app: &app{stdout: &out, stderr: &out, yes: true}}, picks: []change.Change{{Number: 1}}}
+		b.offerRevert(t.Context(), coded{code, errQuiet})
+		if !strings.Contains(out.String(), says) || strings.Contains(out.String(), "--revert") != (code != exitInconsistent) {
+			t.Errorf("%d: %s", code, &out)
+		}
 	}
 }

@@ -117,6 +117,10 @@ type backport struct {
 	built  *staging.Built
 	began  time.Time // when the composing did
 
+	landed bool // the picks were merged
+
+	sums map[string]string // of the private files that were named, when they were confirmed
+
 	offline  bool     // no host is asked: what was deployed last is what the fleet serves
 	title    string   // the message, where no change gives one
 	warnings []string // to be shown

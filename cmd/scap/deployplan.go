@@ -26,6 +26,7 @@ type planOptions struct {
 	verb      string                    // for the journal; "" is sync
 	changes   []journal.Change          // that it is about
 	expect    release.ID                // what the fleet must serve: the release was composed for that; zero: whatever it is
+	look      bool                      // ask, once the test servers have it, whether to go on
 	after     *phases.After             // what comes between the test servers and the rest
 }
 
@@ -81,9 +82,12 @@ func (f *fleet) wayBack(why string) phases.Phase {
 // phase is one of the configuration's; the hosts of later ones still run the old release while it is judged.
 func (f *fleet) phase(c config.Phase, later []config.Phase, o planOptions) (phases.Phase, error) {
 	ph := phases.Phase{
-		Name: c.Name, Targets: f.of(c), Bake: c.Bake, Confirm: (c.Confirm || isTest(c) && o.after != nil) && o.confirm, Hint: c.Hint,
+		Name: c.Name, Targets: f.of(c), Bake: c.Bake, Confirm: (c.Confirm || isTest(c) && o.look) && o.confirm, Hint: c.Hint,
 	}
-	if o.after != nil && c.Name == lastTest(f.conf) {
+	switch last := c.Name == lastTest(f.conf); {
+	case last && o.after == nil && o.look:
+		ph.Hint = strings.TrimPrefix(ph.Hint+"\n", "\n") + fmt.Sprintf("The change is on %s: look at it now.", nameSome(ph.Targets))
+	case last && o.after != nil:
 		ph.After = o.after
 		ph.Hint = strings.TrimPrefix(ph.Hint+"\n", "\n") + fmt.Sprintf("The change is on %s: look at it now. A yes approves and merges %s.", nameSome(ph.Targets), o.after.Text)
 	}

@@ -28,6 +28,7 @@ type merging struct {
 	clock   phases.Clock
 	changes []change.Change // as confirmed, in the order in which they are approved
 	who     string          // whose approval it is, for people
+	tested  string          // where the changes were before that, for people
 	deploy  string          // what the votes are tagged with
 
 	tell     func(text string)
@@ -79,7 +80,7 @@ func (m *merging) approve(ctx context.Context) error {
 			continue
 		}
 		m.approved[c.Number] = true // it may be, whatever the answer
-		text := fmt.Sprintf("Approved by %s using scap backport: tested on the test servers.", m.who)
+		text := fmt.Sprintf("Approved by %s using scap backport: %s.", m.who, m.tested)
 		if err := m.gerrit.Vote(ctx, c, m.conf.Approve, text, m.deploy); err != nil {
 			return fmt.Errorf("approve %s: %w", title(c), err)
 		}

@@ -29,16 +29,25 @@ func (b *backport) runRevert(ctx context.Context) error {
 	if err := b.agree(ctx); err != nil {
 		return err
 	}
-	confirmed := b.pinned
-	if b.picks, err = b.openReverts(ctx, b.undo, reason); err != nil {
-		return err
+	b.picks, err = b.openReverts(ctx, b.undo, reason)
+	if err == nil {
+		err = b.revertAs(ctx, reason)
 	}
+	if err != nil && len(b.picks) > 0 && !b.landed {
+		fmt.Fprintf(b.stderr, "scap: the reverts stay in Gerrit: %s. `scap backport --revert` with the same changes takes them up again\n", numbers(numbersOf(b.picks)))
+	}
+	return err
+}
+
+// revertAs deploys the reverts that were made, if they are what was confirmed.
+func (b *backport) revertAs(ctx context.Context, reason string) error {
+	confirmed := b.pinned
 	b.named, b.undo, b.undone = b.picks, nil, b.undo
 	if err := b.pin(ctx); err != nil {
-		return fmt.Errorf("%w; %s", err, b.left())
+		return err
 	}
 	if err := samePins(confirmed, b.pinned); err != nil {
-		return fmt.Errorf("%w; %s", err, b.left())
+		return err
 	}
 	if b.o.now {
 		return b.revertNow(ctx, reason)
@@ -144,11 +153,6 @@ func revertMessage(c change.Change, reason string) string {
 	return t.String()
 }
 
-// left says what is in Gerrit when it does not go on.
-func (b *backport) left() string {
-	return fmt.Sprintf("the reverts are open in Gerrit (%s) and nothing was deployed", numbers(numbersOf(b.picks)))
-}
-
 // samePins holds what is to be deployed to what was confirmed.
 func samePins(confirmed, now *pin.Pinned) error {
 	trees := map[string]string{}
@@ -170,7 +174,7 @@ func samePins(confirmed, now *pin.Pinned) error {
 // revertNow deploys the reverted tree and has the reverts merged afterwards.
 func (b *backport) revertNow(ctx context.Context, reason string) error {
 	if err := b.compose(ctx); err != nil {
-		return fmt.Errorf("%w; %s", err, b.left())
+		return err
 	}
 	o := b.planOptions()
 	o.verb, o.confirm = verbRevert+" --now", false
@@ -192,7 +196,7 @@ func (b *backport) revertNow(ctx context.Context, reason string) error {
 			b.progress(err.Error())
 		}
 	}
-	if err := b.merge(ctx, tell); err != nil {
+	if err := b.merge(ctx, testedAll, tell); err != nil {
 		tell(fmt.Sprintf("the fleet is on the reverted tree, the branch is not yet: %v", err))
 	}
 	return nil

@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -40,9 +43,10 @@ func (b *backport) ship(ctx context.Context) error {
 		return nil
 	}
 	o := b.planOptions()
+	o.look = true
 	if !merged {
 		o.after = &phases.After{Act: journal.Merge, Text: b.about(), Do: func(ctx context.Context, tell func(string)) (string, error) {
-			err := b.merge(ctx, tell)
+			err := b.merge(ctx, testedThere, tell)
 			merged = err == nil
 			return "merged, and the branches are what was tested", err
 		}}
@@ -115,7 +119,11 @@ func (b *backport) compose(ctx context.Context) (err error) {
 	if err := b.patches(ctx); err != nil {
 		return errors.Join(err, b.discard(ctx))
 	}
-	if err := b.stager.Save(b.built.Record); err != nil {
+	record := b.built.Record
+	if b.base != nil && b.built.Release.ID == b.from && len(b.picks) > 0 {
+		record = b.base // it is served, and what it is made of changes only with the merge
+	}
+	if err := b.stager.Save(record); err != nil {
 		return err
 	}
 	r := b.built.Release
@@ -174,6 +182,9 @@ func (b *backport) patches(ctx context.Context) error {
 	fresh, missing := slices.Clone(b.built.NewPatches), []string{}
 	for _, path := range b.o.private {
 		name := privateName(b.conf.Staging, path)
+		if sum, ok := sumOf(b.built.Record, name); ok && b.sums[path] != "" && sum != b.sums[path] {
+			return fmt.Errorf("%s has changed since it was confirmed: begin again", path)
+		}
 		i := slices.Index(fresh, name)
 		if i < 0 {
 			missing = append(missing, path)
@@ -201,6 +212,33 @@ func (b *backport) patches(ctx context.Context) error {
 	}
 	public := fmt.Sprintf("Private patches and files differ from those that are served: %d new, %d gone. Ship it so?", len(fresh), len(b.built.GonePatches))
 	return b.put(ctx, text+"\nShip it so?", public) // their names are nobody else's business
+}
+
+// seal notes what the private files that were named hold now: nothing else of their names may ship.
+func (b *backport) seal() error {
+	b.sums = map[string]string{}
+	for _, path := range b.o.private {
+		if st, err := os.Lstat(path); err == nil && !st.Mode().IsRegular() {
+			continue // whether it may be in a tree is for the composing to say
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return usage(fmt.Errorf("--private: %w", err))
+		}
+		sum := sha256.Sum256(text)
+		b.sums[path] = hex.EncodeToString(sum[:])
+	}
+	return nil
+}
+
+// sumOf is what a record has of a private patch or file.
+func sumOf(r *staging.Record, name string) (sum string, ok bool) {
+	for _, p := range secrets(r) {
+		if p.Name == name {
+			return p.Sum, true
+		}
+	}
+	return "", false
 }
 
 // privateName is what a record calls the private patch or file at path.
@@ -232,7 +270,7 @@ func (b *backport) betaOnly() bool {
 // mergeNow is merge before any host is touched.
 func (b *backport) mergeNow(ctx context.Context) error {
 	began := time.Now()
-	err := b.merge(ctx, func(text string) {
+	err := b.merge(ctx, testedNowhere, func(text string) {
 		b.progress(text)
 		b.before = append(b.before, journal.Record{Kind: journal.Note, Act: journal.Merge, Text: text, At: time.Now()})
 	})
@@ -243,15 +281,25 @@ func (b *backport) mergeNow(ctx context.Context) error {
 	return nil
 }
 
+// What an approval says of where the change was before it.
+const (
+	testedThere   = "tested on the test servers"
+	testedNowhere = "to be merged before it is on any server"
+	testedAll     = "deployed already"
+)
+
 // merge has the changes merged, and compares what the branches have then with what was composed.
-func (b *backport) merge(ctx context.Context, tell func(string)) error {
-	m := &merging{gerrit: b.gerrit, conf: b.conf.Gerrit, clock: phases.System{}, changes: b.picks, who: who() + "@" + hostName(), deploy: voteTag}
+func (b *backport) merge(ctx context.Context, tested string, tell func(string)) error {
+	m := &merging{gerrit: b.gerrit, conf: b.conf.Gerrit, clock: phases.System{}, changes: b.picks, who: who() + "@" + hostName(), tested: tested, deploy: voteTag}
 	if err := m.run(ctx, tell); err != nil {
 		return err
 	}
+	b.landed = true
 	parts, err := b.compare(ctx)
 	if err != nil {
-		return err
+		list := numbersOf(b.picks)
+		again := strings.ReplaceAll(numbers(list), ",", "")
+		return fmt.Errorf("%w\n%s merged. `scap backport %s` shows and deploys what is on the branch now, `scap backport --revert %s` takes it out again", err, numbers(list), again, again)
 	}
 	b.built.Record.Parts = parts
 	if err := b.stager.Save(b.built.Record); err != nil {
@@ -308,7 +356,11 @@ func differences(diffs []pin.Difference) string {
 func (b *backport) offerRevert(ctx context.Context, why error) {
 	list := numbersOf(b.picks)
 	again := strings.ReplaceAll(numbers(list), ",", "")
-	fmt.Fprintf(b.stderr, "\nscap: the branch is ahead of the fleet: %s merged, and taken back from every host\n", numbers(list))
+	if exitCode(why) == exitInconsistent {
+		fmt.Fprintf(b.stderr, "\nscap: %s merged. Once `scap resume` has brought the fleet to one release, `scap status` says whether the branch is ahead of it\n", numbers(list))
+		return
+	}
+	fmt.Fprintf(b.stderr, "\nscap: the branch is ahead of the fleet: %s merged, and served by no host\n", numbers(list))
 	_, interactive := b.terminal()
 	if ctx.Err() == nil && interactive && !b.yes {
 		letter, err := b.question(ctx, "Open the reverts in Gerrit now, so that the next deploy does not ship it? [y/N] ", 'n')
