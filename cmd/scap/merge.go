@@ -35,6 +35,7 @@ type merging struct {
 	approved map[int]bool // voted for, and not known to be merged
 	merged   map[int]bool
 	before   map[int][]change.Vote // the votes there were before ours
+	stands   map[int]bool          // an approval was seen on it
 	stuck    map[int]bool          // not mergeable when last asked
 	said     map[string]bool
 }
@@ -45,8 +46,7 @@ var errMergeLimit = errors.New("the changes were not merged in time")
 // run returns once all changes are merged. When it fails the approval of those that are not is taken back, so that they do
 // not merge behind everybody's back later; the error names those that are merged already.
 func (m *merging) run(ctx context.Context, tell func(text string)) error {
-	m.tell = tell
-	m.approved, m.merged, m.before, m.stuck, m.said = map[int]bool{}, map[int]bool{}, map[int][]change.Vote{}, map[int]bool{}, map[string]bool{}
+	m.begin(tell)
 	limited, cancel := context.WithTimeoutCause(ctx, m.conf.MergeTimeout, fmt.Errorf("%w: gerrit.merge_timeout is %s", errMergeLimit, config.FormatDuration(m.conf.MergeTimeout)))
 	defer cancel()
 	err := m.approve(limited)
@@ -60,6 +60,12 @@ func (m *merging) run(ctx context.Context, tell func(text string)) error {
 		err = errors.Join(context.Cause(limited), err)
 	}
 	return errors.Join(err, m.withdraw(context.WithoutCancel(ctx)))
+}
+
+func (m *merging) begin(tell func(text string)) {
+	m.tell = tell
+	m.approved, m.merged, m.before, m.stuck, m.said = map[int]bool{}, map[int]bool{}, map[int][]change.Vote{}, map[int]bool{}, map[string]bool{}
+	m.stands = map[int]bool{}
 }
 
 // approve votes for every change that is not merged.
@@ -164,8 +170,14 @@ func (m *merging) fit(confirmed, now change.Change) error {
 	return m.votes(confirmed, now)
 }
 
-// votes looks for those against the change that came since the approval; a veto counts whenever it came.
+// votes looks for those against the change that came since the approval; a veto counts whenever it came. An approval that
+// was there and is there no more is one against it.
 func (m *merging) votes(confirmed, now change.Change) error {
+	approved := slices.ContainsFunc(now.Votes, func(v change.Vote) bool { return v.Label == m.conf.Label && v.Value >= m.conf.Approve })
+	if m.approved[now.Number] && m.stands[now.Number] && !approved {
+		return fmt.Errorf("%s is approved no more: somebody took %s +%d away", title(confirmed), m.conf.Label, m.conf.Approve)
+	}
+	m.stands[now.Number] = m.approved[now.Number] && approved
 	for _, v := range now.Votes {
 		fresh := !slices.Contains(m.before[now.Number], v)
 		switch {
@@ -201,7 +213,8 @@ func (m *merging) open() (list []int) {
 // withdrawLimit bounds what an approval may take to be taken back.
 const withdrawLimit = 30 * time.Second
 
-// withdraw takes back the approval of what is not merged, and says what is.
+// withdraw takes back the approval of what is not merged, and says what is. A newer patch set may have taken the approval
+// over, so it is taken back from what is there now.
 func (m *merging) withdraw(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, withdrawLimit)
 	defer cancel()
@@ -210,13 +223,19 @@ func (m *merging) withdraw(ctx context.Context) error {
 		if !m.approved[c.Number] {
 			continue
 		}
+		if now, err := m.glance(ctx, c.Number); err == nil {
+			if now.Status == change.Merged {
+				m.merged[c.Number] = true
+				continue
+			}
+			c = now
+		}
 		err := m.gerrit.Vote(ctx, c, 0, "scap backport did not go on: the approval is taken back.", m.deploy)
 		if err == nil {
 			m.tell(fmt.Sprintf("the approval of %d is taken back", c.Number))
 			continue
 		}
-		now, look := m.gerrit.Changes(ctx, []int{c.Number})
-		if look == nil && len(now) == 1 && now[0].Status == change.Merged {
+		if now, look := m.glance(ctx, c.Number); look == nil && now.Status == change.Merged {
 			m.merged[c.Number] = true
 			continue
 		}
@@ -232,6 +251,20 @@ func (m *merging) withdraw(ctx context.Context) error {
 		errs = append(errs, fmt.Errorf("merged, but not deployed: %s. `scap backport --revert %s` takes it out of the branch again", numbers(list), strings.ReplaceAll(numbers(list), ",", "")))
 	}
 	return errors.Join(errs...)
+}
+
+// glance asks how a change is now, and leaves time for doing something about it.
+func (m *merging) glance(ctx context.Context, number int) (change.Change, error) {
+	ctx, cancel := context.WithTimeout(ctx, withdrawLimit/3)
+	defer cancel()
+	now, err := m.gerrit.Changes(ctx, []int{number})
+	if err == nil && (len(now) != 1 || now[0].Number != number) {
+		err = change.ErrNotFound
+	}
+	if err != nil {
+		return change.Change{}, err
+	}
+	return now[0], nil
 }
 
 // title names a change for people.

@@ -124,7 +124,30 @@ func TestMergeGoesOnlyOnWithWhatWasConfirmed(t *testing.T) {
 				}
 				return nil
 			}
-		}, withdrawn, "has a new patch set", ""},
+		}, []string{"1001/3 +2", "1002/3 +2", "1002/4 +0", "1001/3 +0"}, "has a new patch set", ""},
+		{"an approval that somebody takes away", func(r *review) {
+			r.vote = func(c change.Change, value int) error {
+				r.set(c.Number, vote("Code-Review", value, "deployer"))
+				return nil
+			}
+			r.at = func(r *review, look int) error {
+				if look == 4 {
+					r.set(1001, func(c *change.Change) { c.Votes = nil })
+				}
+				return nil
+			}
+		}, withdrawn, "1001 \"change 1001\" (p b) is approved no more", ""},
+		{"merged at the last moment", func(r *review) {
+			r.at = func(r *review, look int) error {
+				if look == 3 {
+					r.set(1002, vote("Code-Review", -2, "sam"))
+				}
+				if look == 4 {
+					r.merge(1002)
+				}
+				return nil
+			}
+		}, []string{"1001/3 +2", "1002/3 +2", "1001/3 +0"}, "merged, but not deployed: 1002", ""},
 		{"a veto before", func(r *review) { r.set(1001, vote("Code-Review", -2, "sam")) }, nil, "Code-Review -2 by sam", ""},
 		{"a veto while waiting", func(r *review) {
 			r.at = func(r *review, look int) error {
