@@ -81,7 +81,11 @@ func (a *app) runResume(ctx context.Context, fromTargets bool) error {
 		d.view.Close()
 		return nil
 	}
-	return d.finish(ctx, p, err)
+	err = d.finish(ctx, p, err)
+	if d.leave.Err() == nil {
+		d.disapprove(ctx, past)
+	}
+	return err
 }
 
 // resumeFromTargets takes the fleet back by what the targets themselves remember.

@@ -34,6 +34,7 @@ import (
 //	unsaid N                   nobody has
 //	reverts N COUNT            so many changes revert it
 //	background scap ARG…       run another beside the script; told TEXT waits for words of it, finished N for its end
+//	dies                       kill -9 of what start has begun
 //	approved N                 wait for the deployer's vote on it
 //	sits N ARG… -- TEXT=ANSWER…  run scap in a terminal, answer each question that has TEXT in it; it must end with exit code N.
 //	                           What was shown is in the file screen. ^C is an answer too
@@ -43,7 +44,7 @@ func wikiWords() map[string]func(s *story, args []string) error {
 		"patchset": (*story).patchset, "abandon": (*story).abandon, "restore": (*story).restore, "merge": (*story).merge, "vote": (*story).vote,
 		"somebody": (*story).somebody, "fail": (*story).fail, "lose": (*story).lose, "review": (*story).review, "said": (*story).said,
 		"unsaid": (*story).unsaid, "reverts": (*story).reverts, "approved": (*story).approved, "sits": (*story).sits, "background": (*story).background,
-		"told": (*story).told, "finished": (*story).finished,
+		"dies": (*story).dies, "told": (*story).told, "finished": (*story).finished,
 	}
 }
 
@@ -299,6 +300,12 @@ func (s *story) approved(args []string) error {
 		})
 		return nil
 	})
+}
+
+func (s *story) dies([]string) error {
+	err := s.behind.Process.Kill()
+	_ = s.behind.Wait() // it was killed
+	return err
 }
 
 func (s *story) sits(args []string) error {
