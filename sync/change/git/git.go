@@ -43,6 +43,9 @@ type Options struct {
 	Timeout     time.Duration // one fetch with its retries; default 10 minutes
 	Local       bool          // let URL be file://…, for tests
 	Most        int           // git processes at once; default 8
+	// Scratch, when set, keeps all that is fetched or made, credentials too: Dir is only read, and need not be there. See
+	// Quarantine. The caller removes it.
+	Scratch string
 }
 
 // Mirrors are the mirrors of a server's repositories. It may be used by several goroutines at once, and by several
@@ -78,8 +81,11 @@ func Open(o Options) (*Mirrors, error) {
 		return nil, fmt.Errorf("git mirrors: git(1) is needed: %w", err)
 	}
 	m := &Mirrors{o: o, git: path, slots: make(chan struct{}, o.Most), pause: backoff, repos: map[string]*Repo{}}
+	if o.Scratch != "" {
+		m = m.Quarantine(o.Scratch)
+	}
 	if err := m.makeHome(); err != nil {
-		return nil, fmt.Errorf("git mirrors in %s: %w", o.Dir, err)
+		return nil, fmt.Errorf("git mirrors in %s: %w", m.o.Dir, err)
 	}
 	return m, nil
 }
