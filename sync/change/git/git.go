@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 )
 
 // Sentinels. Errors wrap them; none but ErrDown is helped by trying again.
@@ -36,13 +37,13 @@ var (
 type Options struct {
 	Dir string // absolute; the mirror of a project is <Dir>/<project>.git
 	URL string // http or https; a project's repository is URL/project
-	// Credentials is a file of one line, user:password, that only its owner may read. They are given to git in a .netrc
-	// of a home of its own, mode 0600, below Dir: never as an argument, never in its environment.
-	Credentials string
-	CAFile      string        // certificates to trust in place of the system's
-	Timeout     time.Duration // one fetch with its retries; default 10 minutes
-	Local       bool          // let URL be file://…, for tests
-	Most        int           // git processes at once; default 8
+	// User and Password are given to git in a .netrc of a home of its own, mode 0600, below Dir: never as an argument,
+	// never in its environment. With no User git asks as anybody.
+	User, Password string
+	CAFile         string        // certificates to trust in place of the system's
+	Timeout        time.Duration // one fetch with its retries; default 10 minutes
+	Local          bool          // let URL be file://…, for tests
+	Most           int           // git processes at once; default 8
 	// Scratch, when set, keeps all that is fetched or made, credentials too: Dir is only read, and need not be there. See
 	// Quarantine. The caller removes it.
 	Scratch string
@@ -68,6 +69,9 @@ func Open(o Options) (*Mirrors, error) {
 	}
 	if err := checkURL(o.URL, o.Local); err != nil {
 		return nil, fmt.Errorf("git mirrors: %w", err)
+	}
+	if strings.ContainsFunc(o.User+o.Password, unicode.IsControl) || (o.User == "") != (o.Password == "") {
+		return nil, errors.New("git mirrors: a user and a password go together, without control characters")
 	}
 	o.URL = strings.TrimRight(o.URL, "/")
 	if o.Timeout <= 0 {

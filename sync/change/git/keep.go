@@ -69,17 +69,6 @@ func (r *Repo) refs(ctx context.Context, prefix string) (map[string]string, erro
 	return all, nil
 }
 
-// Heads returns the branches of the mirror whose name begins with prefix, as of the last fetch, and their commits.
-func (r *Repo) Heads(ctx context.Context, prefix string) (map[string]string, error) {
-	all, err := r.refs(ctx, "refs/heads/")
-	for name := range all {
-		if !strings.HasPrefix(name, prefix) {
-			delete(all, name)
-		}
-	}
-	return all, err
-}
-
 // Tidy drops what can be made or fetched again (patched trees, patch sets of changes), all that Keep does not hold, and
 // packs the rest. It takes minutes in a large repository and keeps fetches waiting: not for a deploy.
 func (r *Repo) Tidy(ctx context.Context) error {

@@ -228,9 +228,6 @@ func TestCarried(t *testing.T) {
 	if p := part(t, parts, at); len(p.Picks) != 1 || p.Commit != w.head(barRepo, five) || p.Tree != part(t, next.Parts, at).Tree {
 		t.Errorf("%+v", p)
 	}
-	if err := errors.Join(w.p.Keep(t.Context(), "r1", parts), w.p.Forget(t.Context(), "r1", parts)); err != nil {
-		t.Error(err)
-	}
 	w.commit(barRepo, five, "Revert \"Change 1\"\n\nThis reverts commit "+bad.Revision+".\n", map[string]string{"Bar.php": edited(10, "TEN")})
 	w.bump("extensions/Bar", barRepo, five)
 	done := w.pin(parts)
@@ -257,6 +254,8 @@ func TestCarriedConflict(t *testing.T) {
 	both := w.pin(deployed, warm).Parts
 	w.merge(warm, map[string]string{"index.php": edited(1, "WARM")})
 	w.check("one was merged just so", w.pin(both), nil, []string{""})
+	w.commit(configRepo, "master", "The same, by hand", map[string]string{"wmf-config/b.php": edited(1, "HOT")})
+	w.check("there in effect", w.pin(both), nil, nil)
 	w.commit(configRepo, "master", "Clash", map[string]string{"wmf-config/b.php": edited(1, "COLD")})
 	var about *ChangeError
 	if _, err := w.p.Pin(t.Context(), w.heads(), deployed, nil, nil); !errors.As(err, &about) || about.Number != 5 {
