@@ -7,7 +7,6 @@ import (
 
 	"scap/cmd/internal/announce"
 	"scap/cmd/internal/config"
-	"scap/sync/change/gerrit"
 )
 
 // crewLimit is how long those who announce may take to tell the rest once a deploy is over.
@@ -25,10 +24,7 @@ func openCrew(conf *config.Config) (*announce.Crew, error) {
 		if a.Kind != config.OnChanges {
 			continue
 		}
-		g := conf.Gerrit
-		client, err := gerrit.Open(gerrit.Options{
-			URL: g.URL, CredentialsFile: g.CredentialsFile, Netrc: g.Netrc, CAFile: g.CAFile, Timeout: a.Timeout, Label: g.Label, UserAgent: "scap",
-		})
+		client, err := openGerrit(conf.Gerrit, a.Timeout)
 		if err != nil {
 			return nil, err
 		}

@@ -9,7 +9,6 @@ import (
 	"scap/phases"
 	"scap/phases/journal"
 	"scap/sync/change"
-	"scap/sync/change/gerrit"
 )
 
 // halfMerged returns the changes that a deploy was having merged when it died: they may be approved, and merge by themselves
@@ -56,9 +55,7 @@ func (d *deploy) disapprove(ctx context.Context, past []journal.Record) {
 
 func (d *deploy) takeBackVotes(ctx context.Context, list []journal.Change, tell func(string)) error {
 	g := d.conf.Gerrit
-	client, err := gerrit.Open(gerrit.Options{
-		URL: g.URL, CredentialsFile: g.CredentialsFile, Netrc: g.Netrc, CAFile: g.CAFile, Timeout: g.Timeout, Label: g.Label, UserAgent: "scap",
-	})
+	client, err := openGerrit(g, g.Timeout)
 	if err != nil {
 		return err
 	}

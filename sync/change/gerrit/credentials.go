@@ -55,6 +55,14 @@ func credentials(o Options, host string) (*secret, error) {
 	return nil, nil
 }
 
+// Credentials are what the Client was opened with; both are empty without any. They also open the server's git.
+func (c *Client) Credentials() (user, password string) {
+	if c.secret == nil {
+		return "", ""
+	}
+	return c.secret.user, c.secret.password
+}
+
 // private reads a file that nobody but its owner may read or write.
 func private(path string) ([]byte, error) {
 	f, err := os.Open(path)

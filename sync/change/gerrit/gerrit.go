@@ -37,7 +37,6 @@ type Options struct {
 	CAFile          string        // certificates in PEM, instead of the system's
 	Timeout         time.Duration // for one question with its retries, or one write; default 30s
 	Label           string        // that Vote votes on; default Code-Review
-	UserAgent       string        // default scap
 	HTTP            *http.Client  // its Transport carries the requests, CAFile is then not looked at; for tests
 }
 
@@ -47,7 +46,6 @@ type Client struct {
 	below   string // "/a" with credentials, where Gerrit asks for them
 	timeout time.Duration
 	label   string
-	agent   string
 	secret  *secret // nil: anonymous
 
 	wire  http.RoundTripper
@@ -69,7 +67,7 @@ func Open(o Options) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("gerrit: url: %w", err)
 	}
-	c := &Client{url: strings.TrimRight(base.String(), "/"), timeout: o.Timeout, label: o.Label, agent: o.UserAgent, slots: make(chan struct{}, parallel)}
+	c := &Client{url: strings.TrimRight(base.String(), "/"), timeout: o.Timeout, label: o.Label, slots: make(chan struct{}, parallel)}
 	if c.timeout <= 0 {
 		c.timeout = 30 * time.Second
 	}
@@ -78,9 +76,6 @@ func Open(o Options) (*Client, error) {
 	}
 	if !labelForm.MatchString(c.label) {
 		return nil, fmt.Errorf("gerrit: label: %q is no name of a label", c.label)
-	}
-	if c.agent == "" {
-		c.agent = "scap"
 	}
 	if c.secret, err = credentials(o, base.Hostname()); err != nil {
 		return nil, err

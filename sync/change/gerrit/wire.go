@@ -114,7 +114,7 @@ func (w *whole) RoundTrip(r *http.Request) (*http.Response, error) {
 		defer cancel()
 	}
 	r = r.Clone(ctx)
-	r.Header.Set("User-Agent", w.c.agent)
+	r.Header.Set("User-Agent", "scap")
 	r.Header.Set("Accept", "application/json")
 	if w.c.secret != nil {
 		r.Header.Set("Authorization", w.c.secret.header)

@@ -188,14 +188,14 @@ func TestRequestLine(t *testing.T) {
 	s, lines := web(t, g)
 	real := func(o *Options) { o.URL, o.HTTP = s.URL+"/r", nil }
 	g.known(100, info(1001))
-	if err := one(t, g.client(t, real, func(o *Options) { o.UserAgent = "scap/9" })); err != nil {
+	if err := one(t, g.client(t, real)); err != nil {
 		t.Fatal(err)
 	}
 	if err := one(t, g.client(t, real, func(o *Options) { o.CredentialsFile = "" })); err != nil {
 		t.Fatal(err)
 	}
 	want := "/changes/?q=change%3A1001&n=100&o=CURRENT_REVISION&o=CURRENT_COMMIT&o=CURRENT_FILES&o=DETAILED_LABELS&o=DETAILED_ACCOUNTS"
-	if a, _ := lines.Load("/r/a" + want); a != "scap/9" {
+	if a, _ := lines.Load("/r/a" + want); a != "scap" {
 		t.Errorf("not asked for /r/a%s (%v)", want, a)
 	}
 	if a, _ := lines.Load("/r" + want); a != "scap" {
@@ -373,6 +373,13 @@ var secretLines = []struct{ text, user, password string }{
 }
 
 func TestCredentials(t *testing.T) {
+	c, err := Open(Options{URL: "https://gerrit.test", CredentialsFile: credentialsFile(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if user, pass := c.Credentials(); user != "deployer" || pass != password {
+		t.Errorf("opened with %q and %q", user, pass)
+	}
 	for _, s := range secretLines {
 		got, err := parseCredentials([]byte(s.text))
 		if (err == nil) != (s.user != "") || err == nil && (got.user != s.user || got.password != s.password) {
