@@ -112,6 +112,8 @@ func TestReviewMistakes(t *testing.T) {
 		"somebody else submits":   {"gerrit: {url: \"https://g.x\", submit: zuul}\n", `gerrit.submit: "zuul" is none of ci, scap`},
 		"a look too late":         {"gerrit: {url: \"https://g.x\", poll: 2m, merge_timeout: 1m}\n", "gerrit: poll 2m is longer than merge_timeout 1m: no merge would be seen"},
 		"an unknown key":          {"gerrit: {url: \"https://g.x\", lable: x}\n", `unknown key "lable" in gerrit; did you mean "label"?`},
+		"a version in the middle": {g + "staging: {core: {path: \"php/{version}/core\"}}\n", `staging.core.path: "php/{version}/core": want {version} once, at its end`},
+		"a version by itself":     {g + "staging: {core: {path: \"{version}\"}}\n", "with something before it, such as php-{version}"},
 		"staging alone":           {"staging: {}\n", "f:4:1: staging needs gerrit"},
 		"two trees":               {"deploy: {stage_dir: /srv/t}\n" + g + "staging: {}\n", "f:4:10: deploy.stage_dir and staging: a tree comes from one place; remove one of them"},
 		"a project that leaves":   {g + "staging: {config: {project: ../etc}}\n", `f:5:29: staging.config.project: "../etc" is no project`},

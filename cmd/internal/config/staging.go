@@ -100,7 +100,7 @@ func (s *section) core(key string) Core {
 	c := Core{
 		Project: sub.text("project", "mediawiki/core", isProject),
 		Branch:  sub.text("branch", "wmf/{version}", isVersioned, isBranch),
-		Path:    sub.text("path", "php-{version}", isVersioned, isTreePath),
+		Path:    sub.text("path", "php-{version}", isVersioned, isTreePath, isPrefixed),
 	}
 	sub.close()
 	return c
@@ -241,6 +241,14 @@ func isVersioned(text string) string {
 		return fmt.Sprintf("%q has no {version}: all versions would be one", clip(text))
 	}
 	return placeholders("", "version")(text)
+}
+
+// isPrefixed is for where versions are: what wikiversions.json names is all of that path.
+func isPrefixed(text string) string {
+	if !strings.HasSuffix(text, "{version}") || strings.Index(text, "{version}") == 0 || strings.Count(text, "{version}") > 1 {
+		return fmt.Sprintf("%q: want {version} once, at its end and with something before it, such as php-{version}", clip(text))
+	}
+	return ""
 }
 
 // isTreePath is for a path in a release.
