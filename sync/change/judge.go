@@ -28,17 +28,14 @@ func (l Level) String() string {
 	return "error"
 }
 
-// MarshalText makes a level readable in JSON.
-func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
-
 // Finding is something to know before changes are deployed.
 type Finding struct {
-	Level  Level  `json:"level"`
-	Change int    `json:"change"` // the one to do something about
-	Rule   string `json:"rule"`   // one of the Rule constants
-	Text   string `json:"text"`
+	Level  Level
+	Change int    // the one to do something about
+	Rule   string // one of the Rule constants
+	Text   string
 	// Chain leads from a change that was asked for to Change, each one needing the next. For RuleCyclic it is the circle.
-	Chain []int `json:"chain,omitempty"`
+	Chain []int
 }
 
 // The rules, of asked changes and of what these need.

@@ -1,7 +1,6 @@
 package change
 
 import (
-	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
@@ -88,14 +87,6 @@ func TestFindingsOrder(t *testing.T) {
 	}
 	if want := []string{RuleWIP, RuleConflict, RuleNotLive, RulePrivate, RuleMerged}; !slices.Equal(have, want) {
 		t.Errorf("have %q, want %q", have, want)
-	}
-}
-
-func TestFindingJSON(t *testing.T) {
-	text, err := json.Marshal([]Finding{{Change: 1, Rule: RuleWIP, Text: "x"}, {Level: Ask, Change: 2, Rule: RuleDependsNone, Text: "y", Chain: []int{1, 2}}, {Level: Warning}})
-	want := `[{"level":"error","change":1,"rule":"wip","text":"x"},{"level":"ask","change":2,"rule":"depends-none","text":"y","chain":[1,2]},{"level":"warning","change":0,"rule":"","text":""}]`
-	if err != nil || string(text) != want {
-		t.Errorf("%s, %v", text, err)
 	}
 }
 

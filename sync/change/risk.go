@@ -9,10 +9,10 @@ import (
 
 // Risk is something about what a change touches that a deployer does well to know.
 type Risk struct {
-	Change int      `json:"change"`
-	Kind   string   `json:"kind"` // one of the Risk constants
-	Text   string   `json:"text"`
-	Paths  []string `json:"paths"` // in the change's repository
+	Change int
+	Kind   string // one of the Risk constants
+	Text   string
+	Paths  []string // in the change's repository
 }
 
 // The kinds of risks.

@@ -105,7 +105,7 @@ func (v value) many() []value {
 	return v.each()
 }
 
-// list reports what is in place of an array, "" when it is one. An array is a list or an object: PHP has one type for both.
+// notArray says what is in place of an array, "" when it is one. An array is a list or an object: PHP has one type for both.
 func (v value) notArray() string {
 	if !v.there() || v.isMap() || v.isList() {
 		return ""
