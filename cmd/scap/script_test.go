@@ -159,7 +159,7 @@ func (s *story) ends(args []string) error {
 }
 
 func (s *story) hold(args []string) error {
-	l, err := lease.TryAcquire(s.t.Context(), s.ts.MkAbs(args[0]), lease.Holder{Who: args[1], Why: "another deploy"})
+	l, err := lease.Acquire(s.t.Context(), s.ts.MkAbs(args[0]), lease.Holder{Who: args[1], Why: "another deploy"}, lease.WaitOptions{})
 	if err != nil {
 		return err
 	}
@@ -169,7 +169,7 @@ func (s *story) hold(args []string) error {
 
 func (s *story) locked(args []string) (err error) {
 	until(s.t, "the lock", func() bool {
-		s.lock, err = lease.TryAcquire(s.t.Context(), filepath.Join(s.site.DeployDir(), "lock"), lease.Holder{Who: args[0], Why: "a repair"})
+		s.lock, err = lease.Acquire(s.t.Context(), filepath.Join(s.site.DeployDir(), "lock"), lease.Holder{Who: args[0], Why: "a repair"}, lease.WaitOptions{})
 		return !errors.Is(err, lease.ErrHeld)
 	})
 	return err

@@ -29,14 +29,13 @@ var (
 	ErrReleased = errors.New("the lease was released")
 )
 
-// Holder is who has the lease.
+// Holder is who has the lease, or waits for it.
 type Holder struct {
-	Who    string    `json:"who"`
-	Why    string    `json:"why"` // the deploy's message
-	Deploy string    `json:"deploy,omitempty"`
-	Host   string    `json:"host,omitempty"` // from where Who came
-	Since  time.Time `json:"since"`
-	PID    int       `json:"pid"`
+	Who   string    `json:"who"`
+	Why   string    `json:"why"`            // the deploy or the REASON, for those who wait
+	Host  string    `json:"host,omitempty"` // from where Who came
+	Since time.Time `json:"since"`
+	PID   int       `json:"pid"`
 }
 
 // maxWhy is how much of a reason is kept: a holder file must stay one that is read.
@@ -117,13 +116,6 @@ type Lease struct {
 	ctx  context.Context
 	end  context.CancelCauseFunc
 	done sync.WaitGroup
-}
-
-// TryAcquire takes the lease whose lock file is path, for h; Since and PID are filled in when they are zero. It does not
-// wait: it fails with a *HeldError while another process, or another Lease of this one, has it or waits for it. The kernel
-// frees the lease of a process that dies, so there is no stale one.
-func TryAcquire(ctx context.Context, path string, h Holder) (*Lease, error) {
-	return Acquire(ctx, path, h, WaitOptions{})
 }
 
 // take takes the lease when it is free, whoever waits for it.
@@ -212,7 +204,7 @@ func (l *Lease) write(h Holder) error {
 }
 
 // Read returns who holds, or held last without releasing it, the lease whose lock file is path. Whether it is held only
-// TryAcquire can say.
+// Acquire can say.
 func Read(path string) (Holder, error) { return readHolder(holderPath(path)) }
 
 func readHolder(path string) (Holder, error) {

@@ -18,13 +18,18 @@ import (
 )
 
 // TestMain is also the other process of TestAnotherProcess and TestOneThatDiesLeavesNoPlace.
+// try takes the lease or fails at once.
+func try(ctx context.Context, path string, h Holder) (*Lease, error) {
+	return Acquire(ctx, path, h, WaitOptions{})
+}
+
 func TestMain(m *testing.M) {
 	if path := os.Getenv("LEASE_TEST_WAIT"); path != "" {
 		_, _ = Acquire(context.Background(), path, Holder{Who: "mortal"}, WaitOptions{Limit: time.Hour, Tell: func(Position) { os.Stdout.WriteString("waits\n") }})
 		os.Exit(0)
 	}
 	if path := os.Getenv("LEASE_TEST_HOLD"); path != "" {
-		if _, err := TryAcquire(context.Background(), path, Holder{Who: "other", Why: "T42"}); err != nil {
+		if _, err := try(context.Background(), path, Holder{Who: "other", Why: "T42"}); err != nil {
 			os.Exit(3)
 		}
 		os.Stdout.WriteString("held\n")
@@ -38,11 +43,11 @@ func lockPath(t *testing.T) string { return filepath.Join(t.TempDir(), "scap.loc
 
 func TestOneAtATimeAndTheHolderIsNamed(t *testing.T) {
 	path := lockPath(t)
-	l, err := TryAcquire(t.Context(), path, Holder{Who: "jd", Why: "T1: fix\x1b[2J\nit", Since: time.Unix(0, 0).UTC(), PID: 77})
+	l, err := try(t.Context(), path, Holder{Who: "jd", Why: "T1: fix\x1b[2J\nit", Since: time.Unix(0, 0).UTC(), PID: 77})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = TryAcquire(t.Context(), path, Holder{Who: "x"})
+	_, err = try(t.Context(), path, Holder{Who: "x"})
 	var held *HeldError
 	if !errors.Is(err, ErrHeld) || !errors.As(err, &held) || held.Holder.Who != "jd" || held.Holder.PID != 77 {
 		t.Fatalf("%v", err)
@@ -56,7 +61,7 @@ func TestOneAtATimeAndTheHolderIsNamed(t *testing.T) {
 	if l.Release() != nil || !errors.Is(context.Cause(l.Context()), ErrReleased) {
 		t.Errorf("released: %v", context.Cause(l.Context()))
 	}
-	again, err := TryAcquire(t.Context(), path, Holder{Who: "x"})
+	again, err := try(t.Context(), path, Holder{Who: "x"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +78,7 @@ func TestManyRaceForIt(t *testing.T) {
 	tried.Add(20)
 	for range 20 {
 		over.Go(func() {
-			l, err := TryAcquire(context.Background(), path, Holder{Who: "jd"})
+			l, err := try(context.Background(), path, Holder{Who: "jd"})
 			tried.Done()
 			if err == nil {
 				got.Add(1)
@@ -103,7 +108,7 @@ func TestTheContextEndsWhenTheLeaseIsLost(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				path := filepath.Join(t.TempDir(), "lock")
-				l, err := TryAcquire(t.Context(), path, Holder{Who: "jd"})
+				l, err := try(t.Context(), path, Holder{Who: "jd"})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -120,7 +125,7 @@ func TestTheContextEndsWhenTheLeaseIsLost(t *testing.T) {
 				if !errors.Is(context.Cause(l.Context()), ErrLost) || time.Since(start) > watch {
 					t.Errorf("%v after %v", context.Cause(l.Context()), time.Since(start))
 				}
-				next, err := TryAcquire(t.Context(), path, Holder{Who: "next"})
+				next, err := try(t.Context(), path, Holder{Who: "next"})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -138,7 +143,7 @@ func TestTheContextEndsWhenTheLeaseIsLost(t *testing.T) {
 
 func TestTheContextEndsWithItsParent(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
-	l, err := TryAcquire(ctx, lockPath(t), Holder{})
+	l, err := try(ctx, lockPath(t), Holder{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +154,7 @@ func TestTheContextEndsWithItsParent(t *testing.T) {
 	if !errors.Is(context.Cause(l.Context()), cause) {
 		t.Error(context.Cause(l.Context()))
 	}
-	if _, err := TryAcquire(ctx, lockPath(t), Holder{}); !errors.Is(err, cause) {
+	if _, err := try(ctx, lockPath(t), Holder{}); !errors.Is(err, cause) {
 		t.Error(err)
 	}
 }
@@ -180,14 +185,14 @@ func another(t *testing.T, env, word string) *exec.Cmd {
 func TestAnotherProcess(t *testing.T) {
 	path := lockPath(t)
 	cmd := another(t, "LEASE_TEST_HOLD="+path, "held")
-	_, err := TryAcquire(t.Context(), path, Holder{})
+	_, err := try(t.Context(), path, Holder{})
 	var held *HeldError
 	if !errors.As(err, &held) || held.Holder.Who != "other" || held.Holder.PID != cmd.Process.Pid {
 		t.Errorf("%v", err)
 	}
 	cmd.Process.Kill()
 	cmd.Wait()
-	l, err := TryAcquire(t.Context(), path, Holder{Who: "me"}) // the kernel freed it
+	l, err := try(t.Context(), path, Holder{Who: "me"}) // the kernel freed it
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +202,7 @@ func TestAnotherProcess(t *testing.T) {
 func TestAHolderThatCannotBeReadIsHeldAllTheSame(t *testing.T) {
 	for name, text := range map[string]string{"none": "", "garbage": "{", "endless": `{"who":"` + strings.Repeat("x", 2*maxHolder) + `"}`} {
 		path := lockPath(t)
-		l, err := TryAcquire(t.Context(), path, Holder{})
+		l, err := try(t.Context(), path, Holder{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -207,7 +212,7 @@ func TestAHolderThatCannotBeReadIsHeldAllTheSame(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		_, err = TryAcquire(t.Context(), path, Holder{})
+		_, err = try(t.Context(), path, Holder{})
 		var held *HeldError
 		if !errors.As(err, &held) || held.Known || !strings.Contains(err.Error(), "could not be read") {
 			t.Errorf("%s: %v", name, err)

@@ -27,9 +27,10 @@ type Position struct {
 	Ahead []Holder // the holder, then those who wait and come first; one that could not be read has no Who
 }
 
-// Acquire takes the lease whose lock file is path, for h, like TryAcquire, and waits for it if it must: whoever came first
-// gets it first. Who stops waiting or dies leaves no place behind. When the time is over it fails with a *HeldError, and
-// with the cause of ctx when that ends.
+// Acquire takes the lease whose lock file is path, for h; Since and PID are filled in when they are zero. While another
+// process, or another Lease of this one, has it or waits for it, it waits too, for as long as o says: whoever came first gets
+// it first. Who stops waiting or dies leaves no place behind, and the kernel frees the lease of a process that dies, so there
+// is no stale one. When the time is over it fails with a *HeldError, and with the cause of ctx when that ends.
 func Acquire(ctx context.Context, path string, h Holder, o WaitOptions) (*Lease, error) {
 	l, err := acquireNow(ctx, path, h, o.Urgent)
 	if !errors.Is(err, ErrHeld) || o.Limit <= 0 {

@@ -84,7 +84,7 @@ func nobody(t *testing.T, path string) {
 func TestFirstComeFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "lock")
-		l, err := TryAcquire(t.Context(), path, Holder{Who: "holder"})
+		l, err := try(t.Context(), path, Holder{Who: "holder"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -127,7 +127,7 @@ func TestNobodyIsTakenTheTurn(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, acquire := range map[string]func() (*Lease, error){
-		"try": func() (*Lease, error) { return TryAcquire(t.Context(), path, Holder{Who: "x"}) },
+		"try": func() (*Lease, error) { return try(t.Context(), path, Holder{Who: "x"}) },
 		"wait": func() (*Lease, error) {
 			return Acquire(t.Context(), path, Holder{Who: "x"}, WaitOptions{Limit: time.Nanosecond})
 		},
@@ -142,7 +142,7 @@ func TestNobodyIsTakenTheTurn(t *testing.T) {
 	if err != nil {
 		t.Fatalf("who is urgent waits for one who is not: %v", err)
 	}
-	_, err = TryAcquire(t.Context(), path, Holder{Who: "x"})
+	_, err = try(t.Context(), path, Holder{Who: "x"})
 	var held *HeldError
 	if !errors.As(err, &held) || held.Next || held.Waiting != 1 || held.Holder.Who != "rollback" || !strings.HasSuffix(err.Error(), "(1 waiting)") {
 		t.Errorf("%v", err)
@@ -160,7 +160,7 @@ func TestNobodyIsTakenTheTurn(t *testing.T) {
 func TestTheUrgentGoFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "lock")
-		l, err := TryAcquire(t.Context(), path, Holder{Who: "holder"})
+		l, err := try(t.Context(), path, Holder{Who: "holder"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -182,7 +182,7 @@ func TestTheUrgentGoFirst(t *testing.T) {
 func TestTheTimeIsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "lock")
-		l, err := TryAcquire(t.Context(), path, Holder{Who: "holder", Why: "T1"})
+		l, err := try(t.Context(), path, Holder{Who: "holder", Why: "T1"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -205,7 +205,7 @@ func TestTheTimeIsOver(t *testing.T) {
 
 func TestOneThatDiesLeavesNoPlace(t *testing.T) {
 	path := lockPath(t)
-	l, err := TryAcquire(t.Context(), path, Holder{Who: "holder"})
+	l, err := try(t.Context(), path, Holder{Who: "holder"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,7 +248,7 @@ func TestTheQueueIsTidiedUp(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				path := filepath.Join(t.TempDir(), "lock")
-				l, err := TryAcquire(t.Context(), path, Holder{Who: "holder"})
+				l, err := try(t.Context(), path, Holder{Who: "holder"})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -308,7 +308,7 @@ func TestAPlaceThatCannotBeRead(t *testing.T) {
 	if err := os.WriteFile(w.path, []byte("{"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	_, err = TryAcquire(t.Context(), path, Holder{})
+	_, err = try(t.Context(), path, Holder{})
 	var held *HeldError
 	if !errors.As(err, &held) || held.Known || !held.Next || !strings.Contains(err.Error(), "could not be read") {
 		t.Errorf("%v", err)
