@@ -2,7 +2,9 @@ package main
 
 import (
 	"errors"
+	"net/url"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"scap/cmd/internal/config"
@@ -31,22 +33,21 @@ func openWorkshop(conf *config.Config, st *store.Store, scratch string) (*worksh
 	g, s := conf.Gerrit, conf.Staging
 	w := &workshop{}
 	var err error
-	w.gerrit, err = gerrit.Open(gerrit.Options{
-		URL: g.URL, CredentialsFile: g.CredentialsFile, Netrc: g.Netrc, CAFile: g.CAFile, Timeout: g.Timeout, Label: g.Label,
-		UserAgent: "scap",
-	})
-	if err != nil {
+	if w.gerrit, err = openGerrit(g, g.Timeout); err != nil {
 		return nil, usage(err)
 	}
 	dir := stagingDir(conf)
-	w.mirrors, err = git.Open(git.Options{
-		Dir: filepath.Join(dir, "mirrors"), URL: g.GitURL, Credentials: g.CredentialsFile, CAFile: g.CAFile, Timeout: fetchLimit, Scratch: scratch,
-	})
+	o := git.Options{Dir: filepath.Join(dir, "mirrors"), URL: g.GitURL, CAFile: g.CAFile, Timeout: fetchLimit, Scratch: scratch}
+	if g.Netrc == "" || sameHost(g.URL, g.GitURL) { // what a netrc says of one host is not for another
+		o.User, o.Password = w.gerrit.Credentials()
+	}
+	w.mirrors, err = git.Open(o)
 	if err != nil {
 		return nil, usage(err)
 	}
+	prefix, _, _ := strings.Cut(s.Core.Path, "{version}")
 	w.pinner = pin.New(pin.Options{
-		Mirrors: w.mirrors, Config: change.Repo(s.Config), Wikiversions: s.Wikiversions,
+		Mirrors: w.mirrors, Config: change.Repo(s.Config), Wikiversions: s.Wikiversions, VersionPrefix: prefix,
 		Core: pin.Core{Project: s.Core.Project, Branch: s.Core.Branch, Path: s.Core.Path},
 	})
 	steps := make([]staging.Step, len(s.Steps))
@@ -56,13 +57,27 @@ func openWorkshop(conf *config.Config, st *store.Store, scratch string) (*worksh
 		}
 	}
 	w.stager, err = staging.New(staging.Options{
-		Store: st, Mirrors: w.mirrors, Dir: dir, Patches: s.Patches, Private: s.Private, Wikiversions: s.Wikiversions,
+		Store: st, Mirrors: w.mirrors, Dir: dir, Patches: s.Patches, Private: s.Private, Wikiversions: s.Wikiversions, VersionPrefix: prefix,
 		Steps: steps, Lint: levels[s.Lint], Registration: levels[s.Registration], PHP: s.PHP, Excludes: conf.Deploy.Excludes,
 	})
 	if err != nil {
 		return nil, usage(err)
 	}
 	return w, nil
+}
+
+// openGerrit opens the review system for questions that take at most limit.
+func openGerrit(g *config.Gerrit, limit time.Duration) (*gerrit.Client, error) {
+	return gerrit.Open(gerrit.Options{
+		URL: g.URL, CredentialsFile: g.CredentialsFile, Netrc: g.Netrc, CAFile: g.CAFile, Timeout: limit, Label: g.Label,
+	})
+}
+
+// sameHost reports whether two URLs are of one host.
+func sameHost(a, b string) bool {
+	x, errX := url.Parse(a)
+	y, errY := url.Parse(b)
+	return errX == nil && errY == nil && strings.EqualFold(x.Hostname(), y.Hostname())
 }
 
 // stagingDir is where the deploy host keeps mirrors and records.
