@@ -201,14 +201,27 @@ func unnamed(ctx context.Context, repo *git.Repo, log []git.Commit, had []change
 			ids = append(ids, pick.Revision)
 		}
 	}
-	touched, err := repo.Touched(ctx, ids...)
+	for _, a := range named {
+		if a.Status == change.Merged {
+			continue
+		}
+		has, err := repo.Has(ctx, a.Revision)
+		if err != nil {
+			return nil, err
+		}
+		if has[0] {
+			ids = append(ids, a.Revision)
+		}
+	}
+	slices.Sort(ids)
+	touched, err := repo.Touched(ctx, slices.Compact(ids)...)
 	if err != nil {
 		return nil, err
 	}
 	known := map[string]bool{} // commits that need no word
 	var rest []git.Commit
 	for _, c := range log { // oldest first: a merge comes after what it merges
-		known[c.ID] = isNamed(c, named) || isBump(touched[c.ID]) || len(c.Parents) == 2 && known[c.Parents[1]]
+		known[c.ID] = isNamed(c, named, touched) || isBump(touched[c.ID]) || len(c.Parents) == 2 && known[c.Parents[1]]
 		for _, pick := range had {
 			known[c.ID] = known[c.ID] || c.ID == pick.Revision || !pick.Revert && len(touched[pick.Revision]) > 0 && slices.Equal(touched[c.ID], touched[pick.Revision])
 		}
@@ -219,9 +232,14 @@ func unnamed(ctx context.Context, repo *git.Repo, log []git.Commit, had []change
 	return rest, nil
 }
 
-func isNamed(c git.Commit, named []ask) bool {
+// isNamed reports whether a commit is a named change. One that was merged since it was looked up counts only if it does
+// what the patch set did that was named: another patch set of it is nothing that anybody has seen.
+func isNamed(c git.Commit, named []ask, touched map[string][]git.Diff) bool {
 	return slices.ContainsFunc(named, func(a ask) bool {
-		return !a.revert && (c.ID == a.Revision || a.ID != "" && c.ChangeID == a.ID)
+		if a.revert || c.ID != a.Revision && (a.ID == "" || c.ChangeID != a.ID) {
+			return false
+		}
+		return c.ID == a.Revision || a.Status == change.Merged || slices.Equal(touched[c.ID], touched[a.Revision])
 	})
 }
 

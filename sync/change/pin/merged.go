@@ -203,6 +203,7 @@ func (m *merging) tell(ctx context.Context, repo *git.Repo, pinned, now change.P
 	var named []ask
 	for _, c := range m.numbers {
 		if c.Project == pinned.Project && c.Branch == pinned.Branch {
+			c.Status = change.Merged // as whatever
 			named = append(named, ask{Change: c})
 		}
 	}
