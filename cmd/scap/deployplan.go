@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -64,6 +66,9 @@ func (f *fleet) plan(deploy string, r release.Release, o planOptions) (phases.Pl
 			return phases.Plan{}, err
 		}
 		p.Phases = append(p.Phases, ph)
+	}
+	if o.after != nil && !slices.ContainsFunc(p.Phases, func(ph phases.Phase) bool { return ph.After != nil }) {
+		return p, usage(errors.New("no phase with test: true has a host, so there is nowhere to look at the change before it is merged"))
 	}
 	return p, nil
 }
