@@ -12,6 +12,8 @@ import (
 	"scap/sync/release"
 )
 
+var errNoInput = errors.New("they match nothing in the tree, so it would never run again")
+
 // inputsOf names all that a job is made from: its command, and what its patterns match in the tree.
 func inputsOf(src release.Dirs, id release.ID, j *job) (release.Sum, error) {
 	m := matcher{src: src, found: map[string]string{}, seen: map[string]bool{}}
@@ -22,7 +24,7 @@ func inputsOf(src release.Dirs, id release.ID, j *job) (release.Sum, error) {
 		}
 	}
 	if len(m.found) == 0 {
-		return release.Sum{}, fmt.Errorf("inputs of step %s: %w", j.title(), errors.New("they match nothing in the tree, so it would never run again"))
+		return release.Sum{}, fmt.Errorf("inputs of step %s: %w", j.title(), errNoInput)
 	}
 	lines := []string{}
 	for _, p := range slices.Sorted(maps.Keys(m.found)) {

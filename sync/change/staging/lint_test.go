@@ -36,6 +36,7 @@ func TestLint(t *testing.T) {
 		{"compile time", repoFiles{"d/new.inc": "<?php\nfunction a() {}\nfunction a() {}"}, []string{"php: d/new.inc: Cannot redeclare a() (previously declared"}},
 		{"JSON", repoFiles{"b.json": "{\n\"a\": 1,\n}"}, []string{"json: b.json: line 3: invalid character"}},
 		{"a key twice", repoFiles{"b.json": "{\"x\": [\n{\"a\": 1, \"b\": 2,\n\"a\": 3}]}"}, []string{`json: b.json: line 3: key "a" stands twice`}},
+		{"byte order mark", repoFiles{"b.json": "\xef\xbb\xbf{}"}, []string{"json: b.json: line 1: it begins with a byte order mark"}},
 		{"all at once", repoFiles{"a.php": "<?php if (", "b.json": "", "c.php": "<?php )"}, []string{"json: b.json", "php: a.php", "php: c.php"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -112,8 +113,9 @@ func TestLintSaysWhatItDidNotLookAt(t *testing.T) {
 		t.Error("a php that cannot be run says that all is well")
 	}
 	w.o.PHP = []string{"/bin/sh", "-c", "exit 3"}
-	if _, err := w.try(before.Record, w.commit("", "config", repoFiles{"a.php": "<?php "})); err == nil {
-		t.Error("a php that fails says that all is well")
+	var refused *RefusedError
+	if _, err := w.try(before.Record, w.commit("", "config", repoFiles{"a.php": "<?php "})); err == nil || errors.As(err, &refused) {
+		t.Errorf("a php that fails says that the file does: %v", err)
 	}
 	if b := w.build(nil, w.commit("", "config", repoFiles{"a.php": "<?php if ("})); len(b.Findings) != 1 || b.Findings[0].Level != Warn {
 		t.Errorf("without a release before: %v", b.Findings)

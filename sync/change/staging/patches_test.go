@@ -91,7 +91,7 @@ func TestNeverWithoutPatches(t *testing.T) {
 		"no such repository":  {"1.41.0-wmf.5/extensions/Bar/02-T2.patch": diffOf("f.php", "foo", "bar")},
 		"in no repository":    {"1.41.0-wmf.5/02-T2.patch": diffOf("a.php", "one", "two")},
 		"beside the versions": {"02-T2.patch": diffOf("a.php", "one", "two")},
-		"a link":              {"1.41.0-wmf.5/core/02-T2.patch": "-> /dev/null"},
+		"a link":              {"1.41.0-wmf.5/core/02-T2.patch": "-> ../../good", "good": diffOf("a.php", "one", "two")},
 		"below core":          {"1.41.0-wmf.5/core/extensions/02-T2.patch": diffOf("a.php", "one", "two")},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -135,7 +135,10 @@ func TestPruneLetsTreesGo(t *testing.T) {
 	if n := kept(); n != 2 {
 		t.Errorf("%d trees are kept for two releases", n)
 	}
+	parts[0] = w.commit("", "config", repoFiles{"wikiversions.json": "{}", "more": ""})
+	third := w.build(second.Record, parts...)
 	must(t, w.store.Remove(context.Background(), first.Release.ID))
+	must(t, w.store.Remove(context.Background(), third.Release.ID)) // of the second's trees
 	must(t, s.Prune(context.Background(), nil))
 	if n := kept(); n != 1 {
 		t.Errorf("%d trees are kept for one release", n)

@@ -127,10 +127,34 @@ func TestDamagedBase(t *testing.T) {
 	}
 }
 
+// TestOtherExcludes wants what is excluded from now on to go, though git says nothing of it.
+func TestOtherExcludes(t *testing.T) {
+	w := newWorld(t, t.TempDir())
+	part := w.commit("", "config", repoFiles{"a": "1", "tests/b": "2", "x.cdb": ""})
+	first := w.build(nil, part)
+	w.o.Excludes = []string{"tests/", "*.cdb"}
+	b := w.build(first.Record, part)
+	w.same(b, b.Record.Parts, nil)
+	if b.Release.Files != 1 || len(w.told) != 1 {
+		t.Errorf("%d files, told %q", b.Release.Files, w.told)
+	}
+	w.o.Excludes = nil
+	if back := w.build(b.Record, part); back.Release.ID != first.Release.ID {
+		t.Error("without excludes it is not what it was")
+	}
+}
+
 // TestDryBuildWritesNothing wants not a byte changed in the store, the records and the mirrors.
 func TestDryBuildWritesNothing(t *testing.T) {
 	w := newWorld(t, t.TempDir())
-	first := w.build(nil, w.commit("", "config", repoFiles{"a": "1", "b": "1"}))
+	part := w.commit("", "config", repoFiles{"a": "1", "b": "1"})
+	empty := snapshotOf(t, w.dir)
+	_, err := w.stager().Build(context.Background(), nil, []change.Part{part}, BuildOptions{Dry: true})
+	must(t, err)
+	if diff := cmp.Diff(empty, snapshotOf(t, w.dir)); diff != "" {
+		t.Error(diff)
+	}
+	first := w.build(nil, part)
 	next := w.commit("", "config", repoFiles{"a": "2", "b": "1"})
 	before := snapshotOf(t, w.dir)
 	dry, err := w.stager().Build(context.Background(), first.Record, []change.Part{next}, BuildOptions{Dry: true})

@@ -143,7 +143,7 @@ func (s *Stager) ready(ctx context.Context) error {
 	for _, dir := range left {
 		err = errors.Join(err, os.RemoveAll(dir))
 	}
-	return errors.Join(err, s.retire(ctx))
+	return errors.Join(err, s.drop(ctx))
 }
 
 // BuildOptions say what a build is for.

@@ -47,8 +47,15 @@ func (s *Stager) stands(id release.ID) bool {
 	return err == nil
 }
 
-// retire takes the trees that were made for steps out of the releases.
-func (s *Stager) retire(ctx context.Context) error {
+// retire takes the trees that were made for steps out of the releases. They are near what is built next, so one may stay
+// as the spare.
+func (s *Stager) retire(ctx context.Context) error { return s.takeOut(ctx, s.o.Store.Retire) }
+
+// drop is retire for what a build left that was killed: its steps may have written to the tree, so nothing is to be made
+// of it.
+func (s *Stager) drop(ctx context.Context) error { return s.takeOut(ctx, s.o.Store.Remove) }
+
+func (s *Stager) takeOut(ctx context.Context, out func(context.Context, release.ID) error) error {
 	notes, err := os.ReadDir(s.standingDir())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -58,7 +65,7 @@ func (s *Stager) retire(ctx context.Context) error {
 	for _, n := range notes {
 		id, err := release.ParseID(n.Name())
 		if err == nil && id != current && s.o.Store.Has(id) {
-			err = s.o.Store.Retire(ctx, id)
+			err = out(ctx, id)
 		}
 		if err == nil {
 			err = os.Remove(filepath.Join(s.standingDir(), n.Name()))

@@ -35,6 +35,11 @@ func TestStepsRunOnlyWhenInputsChanged(t *testing.T) {
 	config := w.commit("", "config", repoFiles{"a": "1"})
 	v1 := w.commit("php-1", "core", repoFiles{"x/i18n/en.json": "one", "b": "b"})
 	v2 := w.commit("php-2", "core", repoFiles{"x/i18n/en.json": "two", "b": "b"})
+	dry, err := w.stager().Build(context.Background(), nil, []change.Part{config, v1, v2}, BuildOptions{Dry: true})
+	must(t, err)
+	if got := names(dry.Pending); !slices.Equal(got, []string{"l10n 1", "l10n 2", "index "}) || !dry.Release.ID.IsZero() {
+		t.Errorf("a dry build would run %q and names %s", got, dry.Release.ID.Short())
+	}
 	first := w.build(nil, config, v1, v2)
 	if got := names(first.Ran); !slices.Equal(got, []string{"l10n 1", "l10n 2", "index "}) {
 		t.Errorf("ran %q", got)
@@ -193,12 +198,13 @@ func TestCancelledStep(t *testing.T) {
 // TestStandingTreeOfAKilledBuildGoes wants a tree that was made for steps only not to outlive the build that made it.
 func TestStandingTreeOfAKilledBuildGoes(t *testing.T) {
 	w := newWorld(t, t.TempDir())
-	lost := w.build(nil, w.commit("", "config", repoFiles{"a": "standing"}))
-	kept := w.build(nil, w.commit("", "config", repoFiles{"a": "served"}))
+	lost := w.build(nil, w.commit("", "config", repoFiles{"a": "next", "b": "b", "d/c": "c"}))
+	kept := w.build(nil, w.commit("", "config", repoFiles{"a": "served", "b": "b", "d/c": "c"}))
 	must(t, w.store.Swap(context.Background(), release.ID{}, kept.Release.ID))
 	writeFiles(t, filepath.Join(w.o.Dir, "standing"), repoFiles{lost.Release.ID.String(): "", kept.Release.ID.String(): ""})
 	writeFiles(t, w.o.Dir, repoFiles{"work-1/step-1/out/x": ""})
-	b := w.build(kept.Record, w.commit("", "config", repoFiles{"a": "next"}))
+	must(t, os.Remove(filepath.Join(w.store.Path(lost.Release.ID), "d/c"))) // a step did that
+	b := w.build(kept.Record, w.commit("", "config", repoFiles{"a": "next!", "b": "b", "d/c": "c"}))
 	for id, want := range map[release.ID]bool{lost.Release.ID: false, kept.Release.ID: true, b.Release.ID: true} {
 		if w.store.Has(id) != want {
 			t.Errorf("release %s is there: %v", id.Short(), !want)
