@@ -38,9 +38,9 @@ func (c *checker) callable(at, name, usual string) *method {
 	}
 	l := c.code.lineage(f.class, c.m)
 	c.whole(at, l, usual != "" && c.nobodyRuns(strings.TrimPrefix(usual, "on"), l))
-	m, any := l.method(want)
+	m, _ := l.method(want)
 	switch {
-	case m == nil && !any && l.methods["__callstatic"] == nil:
+	case m == nil && !l.unsure && l.methods["__callstatic"] == nil:
 		c.find(at, Handler, "%s has no method %s", f.class.Name, want)
 	case m == nil:
 	case !m.Static:

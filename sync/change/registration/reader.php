@@ -472,18 +472,18 @@ final class Scan {
 		$what = strtolower( ltrim( $this->text[$i], '\\' ) );
 		if ( $what === 'class_alias' ) {
 			$j = $i + 2;
-			$of = $this->value( $j );
-			if ( is_string( $of ) && $this->text[$j] === ',' ) {
+			$of = $this->named( $j );
+			if ( $of !== null && $this->text[$j] === ',' ) {
 				$j++;
-				$as = $this->value( $j );
-				if ( is_string( $as ) ) {
+				$as = $this->named( $j );
+				if ( $as !== null ) {
 					$this->out['class_aliases'][] = [ 'of' => ltrim( $of, '\\' ), 'as' => ltrim( $as, '\\' ) ];
 				}
 			}
 		} elseif ( $what === 'defineservice' || $what === 'redefineservice' ) {
 			$j = $i + 2;
-			$name = $this->value( $j );
-			if ( is_string( $name ) ) {
+			$name = $this->named( $j );
+			if ( $name !== null ) {
 				$this->out['defines'][] = $name;
 			}
 		} elseif ( ( $what === 'get' || $what === 'has' ) && $this->id[$i + 2] === T_CONSTANT_ENCAPSED_STRING && $this->text[$i + 3] === ')' ) {
@@ -494,6 +494,19 @@ final class Scan {
 		}
 	}
 
+	// named is a text or A::class, and nothing that could be long.
+	private function named( int &$i ): ?string {
+		if ( $this->id[$i] === T_CONSTANT_ENCAPSED_STRING ) {
+			return $this->literal( $this->text[$i++] );
+		}
+		$name = $this->name( $i );
+		if ( $name !== '' && $this->id[$i] === T_DOUBLE_COLON && strtolower( $this->text[$i + 1] ) === 'class' ) {
+			$i += 2;
+			return $this->full( $name );
+		}
+		return null;
+	}
+
 	// receiver is the name of the variable, property or method whose value a method at $i is called on.
 	private function receiver( int $i ): string {
 		if ( $i < 2 || $this->text[$i - 1] !== '->' && $this->text[$i - 1] !== '?->' ) {
@@ -502,7 +515,7 @@ final class Scan {
 		$i -= 2;
 		$depth = 0;
 		if ( $this->text[$i] === ')' ) {
-			for ( ; $i > 0; $i-- ) {
+			for ( $far = $i - 200; $i > 0 && $i > $far; $i-- ) {
 				$depth += $this->text[$i] === ')' ? 1 : ( $this->text[$i] === '(' ? -1 : 0 );
 				if ( $depth === 0 ) {
 					break;

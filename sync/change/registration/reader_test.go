@@ -44,6 +44,7 @@ func TestDeclarations(t *testing.T) {
 			"imports", `namespace N; use X\Y; use X\Z as W, V; use X\{ K, L as M }; use function f\g; use const h\I; class A extends Y implements W, V, K, M, Y\Sub, namespace\Own {}`,
 			`class N\A < X\Y : X\Z V X\K X\L X\Y\Sub N\Own`,
 		},
+		{"imports end with their namespace", `namespace N; use X\Y; class A extends Y {} namespace M; class B extends Y {}`, `class N\A < X\Y; class M\B < M\Y`},
 		{"an interface", `interface A extends B, C {}`, `interface A : B C`},
 		{"an enum", `enum A: string implements B { case X = 'x'; public static function of() {} }`, `enum A : B; public static of 0-0`},
 		{
@@ -278,6 +279,29 @@ func FuzzManifest(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestDecode wants no JSON taken that MediaWiki's json_decode does not take.
+func TestDecode(t *testing.T) {
+	for _, tt := range []struct{ name, json, want string }{
+		{"an object", `{"a":[1,"x",null]}`, ""},
+		{"512 levels", `{"a":` + strings.Repeat("[", 511) + strings.Repeat("]", 511) + `}`, ""},
+		{"brackets in text", `{"a":"` + strings.Repeat("[", 600) + `\""}`, ""},
+		{"513 levels", `{"a":` + strings.Repeat("[", 512) + strings.Repeat("]", 512) + `}`, "nested 513 deep"},
+		{"no UTF-8", "{\"a\":\"\xff\"}", "not UTF-8"},
+		{"a byte order mark", "\ufeff{}", "no JSON"},
+		{"a comma too many", `{"a":1,}`, "no JSON near byte"},
+		{"two values", `{} {}`, "more than one"},
+		{"a list", `[]`, "is a list"},
+		{"nothing", ``, "no JSON"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := decode([]byte(tt.json))
+			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("have %v, want %q", err, tt.want)
+			}
+		})
+	}
 }
 
 // TestBounds wants what is too large told, not read.

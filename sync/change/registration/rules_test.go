@@ -54,6 +54,10 @@ func TestRules(t *testing.T) {
 		{"a job's factory", `, "JobClasses": { "x": { "factory": "Foo\\Job::make" } }`, ``},
 		{"libraries of its own", `, "load_composer_autoloader": true, "SpecialPages": { "X": "Mapped", "Y": "Lib\\A\\B", "Z": "Old_Class" }, "callback": "libCall"`, ``},
 		{"libraries that nobody loads", `, "SpecialPages": { "X": "Old_Class" }`, `SpecialPages.X class is not in the tree`},
+		{"a class for its hook's static method", `, "Hooks": { "PageShown": "Foo\\Legacy" }`, ``},
+		{"a class without its hook's static method", `, "Hooks": { "Setup_it": "Foo\\Legacy" }`, `Hooks.Setup_it handler no method onSetup_it`},
+		{"a class that takes any call, but no static one", `, "Hooks": { "PageShown": "Foo\\Legacy::anything" }`, `Hooks.PageShown handler no method anything`},
+		{"wiring that cannot be read whole", `, "ServiceWiringFiles": [ "merged.php" ], "SpecialPages": { "X": { "class": "Foo\\A", "services": [ "Foo.Merged" ] } }`, ``},
 		{"a setting", `, "config": { "FooA": { "value": 1 } }`, ``},
 		{"a class that lacks what its interface asks for", `, "SpecialPages": { "X": "Foo\\Lacks" }`, `SpecialPages.X class has no method asked`},
 		{"no class", `, "SpecialPages": { "X": "Foo\\Gone" }`, `SpecialPages.X class is not in the tree`},
@@ -132,8 +136,15 @@ func TestAbsentExtension(t *testing.T) {
 
 	tree := over(small())
 	tree.write("w/extensions/Foo/src/Own.php", "<?php\nnamespace Foo;\nclass Own implements Hooks\\SentHook { public function onSent() {} }\n")
-	tree.write("w/extensions/Foo/extension.json", manifestOf(`, "HookHandlers": { "own": { "class": "Foo\\Own" } }, "Hooks": { "Sent": "own" }`))
-	expect(t, look(t, tree).Findings, `HookHandlers.own.class class implements Foo\Hooks\SentHook`)
+	tree.write("w/extensions/Foo/extension.json", manifestOf(`, "HookHandlers": { "own": { "class": "Foo\\Own", "services": [ "Gone" ] } }, "Hooks": { "Sent": "own" }`))
+	findings := look(t, tree).Findings
+	if len(findings) == 0 {
+		t.Fatal("no finding where the interface is the extension's own")
+	}
+	expect(t, findings[:1], `HookHandlers.own.class class implements Foo\Hooks\SentHook`)
+	if !slices.ContainsFunc(findings, func(f Finding) bool { return f.Kind == Service }) {
+		t.Errorf("no finding of the service in\n%s", lines(findings))
+	}
 }
 
 // TestHarmless wants slips that break nothing told apart.

@@ -275,6 +275,19 @@ var seeds = []struct {
 		all[0], all[1] = all[1], all[0]
 		return &want{p.get("services").at + "[0]", "the constructor of " + k.Name + " wants", Type, false}
 	}},
+	{"a setting is gone", 3, func(b *bed) *want {
+		config, _ := b.root.get("config").is.(map[string]any)
+		c := &checker{wiki: b.g.wiki, code: b.g.code, m: b.m}
+		for _, file := range c.phpFiles() {
+			for _, setting := range b.g.code.source(file, declarations).Gets {
+				if config[setting] != nil && strings.HasPrefix(setting, b.m.name) {
+					delete(config, setting)
+					return &want{"config." + setting, "asks for the setting", Config, false}
+				}
+			}
+		}
+		return nil
+	}},
 	{"a file is gone", 30, func(b *bed) *want {
 		for _, p := range b.parts("ServiceWiringFiles", "ExtensionMessagesFiles", "AutoloadClasses", "MessagesDirs") {
 			if p.isText() {

@@ -72,6 +72,8 @@ class Main {
 		"w/extensions/Foo/vendor/x/functions.php":                  "<?php\nfunction libCall() {}\n",
 		"w/extensions/Foo/vendor/x/src/A/B.php":                    "<?php\nnamespace Lib\\A;\nclass B {}\n",
 		"w/extensions/Foo/vendor/x/Old/Class.php":                  "<?php\nclass Old_Class {}\n",
+		"w/extensions/Foo/src/Legacy.php":                          "<?php\nnamespace Foo;\nclass Legacy { static function onPageShown() {} function __call( $n, $a ) {} }\n",
+		"w/extensions/Foo/merged.php":                              "<?php\nreturn array_merge( [ 'Foo.Merged' => 1 ], $more );\n",
 		"w/extensions/Foo/src/I.php":                               "<?php\nnamespace Foo;\ninterface I {}\n",
 	}
 	tree := fstest.MapFS{}
