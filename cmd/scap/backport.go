@@ -233,8 +233,8 @@ func (b *backport) prepare(ctx context.Context) error {
 }
 
 // lookUp asks everybody at the same time.
-func (b *backport) lookUp(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
+func (b *backport) lookUp(deploy context.Context) error {
+	g, ctx := errgroup.WithContext(deploy)
 	g.Go(func() (err error) {
 		if b.heads, err = b.pinner.Fetch(ctx); err != nil {
 			return err
@@ -257,8 +257,12 @@ func (b *backport) lookUp(ctx context.Context) error {
 		return wrapped(err, "log in to Gerrit")
 	})
 	g.Go(func() (err error) {
-		if !b.offline {
-			b.from, err = b.served(ctx)
+		if b.offline {
+			return nil
+		}
+		var seen []phases.Seen
+		if b.from, seen, err = b.served(ctx); err == nil && !b.o.dryRun && !b.o.stop {
+			b.early.begin(deploy, seen, b.from)
 		}
 		return err
 	})
@@ -276,16 +280,16 @@ func wrapped(err error, what string) error {
 }
 
 // served asks the fleet which release it serves. Hosts that do not answer or lag behind are the preflight's business.
-func (b *backport) served(ctx context.Context) (release.ID, error) {
+func (b *backport) served(ctx context.Context) (release.ID, []phases.Seen, error) {
 	seen := phases.Survey(ctx, b.fleet.all(), surveyLimit)
 	if ctx.Err() != nil {
-		return release.ID{}, context.Cause(ctx)
+		return release.ID{}, seen, context.Cause(ctx)
 	}
 	id, err := phases.Served(seen)
 	if err != nil {
-		return id, errors.Join(err, silent(seen))
+		return id, seen, errors.Join(err, silent(seen))
 	}
-	return id, nil
+	return id, seen, nil
 }
 
 // recall reads what the served release is made of.

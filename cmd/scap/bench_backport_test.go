@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -20,43 +21,49 @@ import (
 const (
 	benchFiles  = 100_000
 	benchMore   = 193 // with the usual seven, 200 submodules of each of two live versions, and one inside of another
-	benchRounds = 7
+	benchRounds = 6
+	benchReads  = 5 * time.Second // for so long a deployer looks at what will ship
+	benchPause  = 4 * time.Second // nobody deploys in the second in which the last deploy has ended
 )
 
+// benchFlags keep few releases: each link takes an inode of a file system in memory.
+var benchFlags = []string{"-D", "deploy.keep_for:0s", "-D", "deploy.keep_releases:2"}
+
 // benchStages are what a backport consists of until the first test server serves it, in their order.
-var benchStages = []string{"to the prompt", "compose", "preflight", "claim, verify", "stage", "activate", "between them", "yes to served"}
+var benchStages = []string{"to the prompt", "compose", "hashing begun early", "preflight", "claim, verify", "stage", "activate", "between them", "yes to served"}
 
 // TestBenchBackport measures how long a change of an extension with a change of the configuration takes from the
 // deployer's yes to the first test server proven on it, and how long the deployer waits for the question: of 100,000
 // files in 400 submodules that are staged and deployed already. The times are those of the deploy's journal. TMPDIR says on
-// which file system. The deploy host, Gerrit, a test server and one other host share this machine's processors: the other
-// one stages at the same time.
+// which file system. In turns a deployer reads what will ship before the yes, as people do, and it is said in advance
+// (--yes). The deploy host, Gerrit, a test server and one other host share this machine's processors: the other one does
+// at the same time what the test server does.
 func TestBenchBackport(t *testing.T) {
 	if os.Getenv("SCAP_BENCH") != "1" {
 		t.Skip("SCAP_BENCH=1 measures a backport")
 	}
 	gerrit.Need(t)
 	s, g, repos := benchSite(t)
-	s.timed(t, "--yes", "sync", "the first from git")
-	took := map[string][]time.Duration{}
-	var cpu []time.Duration
-	for i := range benchRounds {
+	s.said(t, "sync", "the first from git")
+	ways := []*benchWay{{name: fmt.Sprintf("y after %.0f s", benchReads.Seconds()), deploy: s.read}, {name: "--yes", deploy: s.said}}
+	for i := range benchRounds * len(ways) {
 		app := tree.GoodA()
 		if i%2 == 0 {
 			app = tree.GoodB()
 		}
 		app.Mark = "round" + strconv.Itoa(i)
 		pair, setting := g.Change(repos.Pair(repos.Newest(), app)), g.Change(repos.Settings(app.Mark))
-		r := s.timed(t, "--yes", "backport", strconv.Itoa(pair), strconv.Itoa(setting))
+		time.Sleep(benchPause)
+		way := ways[i%len(ways)]
+		r := way.deploy(t, "backport", strconv.Itoa(pair), strconv.Itoa(setting))
 		if _, mark := s.one(t); mark != app.Mark {
 			t.Fatalf("the fleet serves %s, not %s", mark, app.Mark)
 		}
-		for name, d := range benchTimes(t, r) {
-			took[name] = append(took[name], d)
-		}
-		cpu = append(cpu, r.cpu)
+		way.add(t, r)
 	}
-	benchTable(t, took, cpu)
+	for _, way := range ways {
+		way.report(t)
+	}
 }
 
 // benchSite is a large wiki, and a fleet of two hosts that serves it.
@@ -88,20 +95,55 @@ func benchSite(t *testing.T) (*site, *gerrit.Server, *gerrit.Wiki) {
 
 // benchRun is a deploy that has ended well.
 type benchRun struct {
-	began time.Time
+	asked time.Duration // from the command to the question
 	cpu   time.Duration // of the process of scap and of its git
 	past  []journal.Record
 }
 
-// timed runs a process of scap to its good end.
-func (s *site) timed(t *testing.T, args ...string) benchRun {
+// said runs a process of scap that needs not ask.
+func (s *site) said(t *testing.T, args ...string) benchRun {
 	t.Helper()
-	cmd := s.command(args...)
-	r := benchRun{began: time.Now()}
+	cmd := s.command(slices.Concat(benchFlags, []string{"--yes"}, args)...)
+	began := time.Now()
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("scap %v: %v\n%s", args, err, out)
 	}
+	r := s.ran(t, cmd)
+	for _, x := range r.past {
+		if x.Kind == journal.Note && r.asked == 0 {
+			r.asked = x.At.Sub(began)
+		}
+	}
+	return r
+}
+
+// read runs a process of scap in a terminal, before a deployer who thinks first.
+func (s *site) read(t *testing.T, args ...string) benchRun {
+	t.Helper()
+	began := time.Now()
+	c := s.console(t, "", slices.Concat(benchFlags, args)...)
+	question := func(text string) {
+		until(t, text, func() bool { return c.over() || strings.Contains(c.String(), text) })
+	}
+	question("Backport 2 changes? [y/N]")
+	asked := time.Since(began)
+	time.Sleep(benchReads)
+	c.press('y')
+	c.press('\n')
+	question("Go on?")
+	c.press('y')
+	c.press('\n')
+	if code := c.wait(); code != 0 {
+		t.Fatalf("scap %v: exit code %d\n%s", args, code, c)
+	}
+	r := s.ran(t, c.cmd)
+	r.asked = asked
+	return r
+}
+
+func (s *site) ran(t *testing.T, cmd *exec.Cmd) (r benchRun) {
+	t.Helper()
 	r.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	last, _, err := journal.Latest(filepath.Join(s.DeployDir(), "journal"))
 	if err == nil {
@@ -110,17 +152,37 @@ func (s *site) timed(t *testing.T, args ...string) benchRun {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("scap %s: %.1f s, of them %.1f s of processors", strings.Join(args, " "), time.Since(r.began).Seconds(), r.cpu.Seconds())
 	return r
+}
+
+// benchWay is a way to say yes, and what it came to.
+type benchWay struct {
+	name   string
+	deploy func(t *testing.T, args ...string) benchRun
+	took   map[string][]time.Duration
+	cpu    []time.Duration
+}
+
+func (w *benchWay) add(t *testing.T, r benchRun) {
+	t.Helper()
+	if w.took == nil {
+		w.took = map[string][]time.Duration{}
+	}
+	for name, d := range benchTimes(t, r) {
+		w.took[name] = append(w.took[name], d)
+	}
+	w.cpu = append(w.cpu, r.cpu)
 }
 
 // benchTimes takes a run apart.
 func benchTimes(t *testing.T, r benchRun) map[string]time.Duration {
 	t.Helper()
 	begun, ended := map[string]time.Time{}, map[string]time.Time{}
-	var asked time.Time
+	var asked, began time.Time
 	for _, x := range r.past {
 		switch {
+		case x.Kind == journal.Begin:
+			began = x.At
 		case x.Kind == journal.Note && asked.IsZero() && strings.HasPrefix(x.Text, "Backport "):
 			asked = x.At
 		case x.Phase != "" && x.Phase != "test":
@@ -137,41 +199,45 @@ func benchTimes(t *testing.T, r benchRun) map[string]time.Duration {
 		return ended[to].Sub(begun[from])
 	}
 	out := map[string]time.Duration{
-		"to the prompt": asked.Sub(r.began),
-		"compose":       part(journal.Compose, journal.Compose),
-		"preflight":     part(journal.Preflight, journal.Preflight),
-		"claim, verify": part(journal.Claim, journal.Verify),
-		"stage":         part(journal.Stage, journal.Stage),
-		"activate":      part(journal.Activate, journal.Activate),
-		"yes to served": ended[journal.Activate].Sub(asked),
+		"to the prompt":       r.asked,
+		"compose":             part(journal.Compose, journal.Compose),
+		"hashing begun early": began.Sub(ended[journal.Compose]),
+		"preflight":           part(journal.Preflight, journal.Preflight),
+		"claim, verify":       part(journal.Claim, journal.Verify),
+		"stage":               part(journal.Stage, journal.Stage),
+		"activate":            part(journal.Activate, journal.Activate),
+		"yes to served":       ended[journal.Activate].Sub(asked),
 	}
 	rest := out["yes to served"]
-	for _, name := range []string{"compose", "preflight", "claim, verify", "stage", "activate"} {
+	for _, name := range benchStages[1 : len(benchStages)-2] {
 		rest -= out[name]
 	}
 	out["between them"] = rest
 	return out
 }
 
-// benchTable says what it came to.
-func benchTable(t *testing.T, took map[string][]time.Duration, cpu []time.Duration) {
+// report says what it came to.
+func (w *benchWay) report(t *testing.T) {
 	t.Helper()
 	var b strings.Builder
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	whole, most := middle(took["yes to served"]), ""
-	fmt.Fprintf(w, "\t%d rounds\tmedian\tmin\tmax\tof the whole\t\n", len(cpu))
+	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
+	whole, most := middle(w.took["yes to served"]), ""
+	fmt.Fprintf(table, "\t%s, %d rounds\tmedian\tmin\tmax\tof the whole\t\n", w.name, len(w.cpu))
+	row := func(name string, list []time.Duration, share string) {
+		fmt.Fprintf(table, "\t%s\t%.2f s\t%.2f s\t%.2f s\t%s\t\n", name, middle(list).Seconds(), slices.Min(list).Seconds(), slices.Max(list).Seconds(), share)
+	}
 	for _, name := range benchStages {
-		list, share := took[name], ""
+		list, share := w.took[name], ""
 		if m := middle(list); name != "to the prompt" {
 			share = fmt.Sprintf("%.0f %%", 100*m.Seconds()/whole.Seconds())
-			if name != "yes to served" && (most == "" || m > middle(took[most])) {
+			if name != "yes to served" && (most == "" || m > middle(w.took[most])) {
 				most = name
 			}
 		}
-		fmt.Fprintf(w, "\t%s\t%.2f s\t%.2f s\t%.2f s\t%s\t\n", name, middle(list).Seconds(), slices.Min(list).Seconds(), slices.Max(list).Seconds(), share)
+		row(name, list, share)
 	}
-	fmt.Fprintf(w, "\tprocessors, whole deploy\t%.2f s\t%.2f s\t%.2f s\t\t\n", middle(cpu).Seconds(), slices.Min(cpu).Seconds(), slices.Max(cpu).Seconds())
-	_ = w.Flush() // into memory
+	row("processors, whole deploy", w.cpu, "")
+	_ = table.Flush() // into memory
 	t.Logf("%d files, %d submodules a version\n%s%q dominates", benchFiles, benchMore+7, b.String(), most)
 }
 

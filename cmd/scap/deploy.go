@@ -41,6 +41,7 @@ type deploy struct {
 	view    ui.View
 	crew    *announce.Crew   // tells those who do not look at this terminal; nil tells nobody
 	before  []journal.Record // done before the Runner begins
+	early   early            // what hosts do before that
 }
 
 // journalDir is where the journals of all deploys are.
@@ -226,6 +227,7 @@ func (d *deploy) close() {
 	if d.view != nil {
 		d.view.Close()
 	}
+	d.early.end()
 	if d.fleet != nil {
 		d.fleet.close()
 	}

@@ -147,9 +147,9 @@ func changedPaths(built *staging.Built, base *staging.Record) string {
 }
 
 // progress tells what the composing is at, to a person who waits.
-func (b *backport) progress(text string) {
-	if !b.json {
-		fmt.Fprintf(b.stderr, "scap: %s\n", harmless(text))
+func (d *deploy) progress(text string) {
+	if !d.json {
+		fmt.Fprintf(d.stderr, "scap: %s\n", harmless(text))
 	}
 }
 
@@ -176,14 +176,26 @@ func (b *backport) discard(ctx context.Context) error {
 // patches holds what is private to the deployer's word: a patch that is new and that nobody named is asked about, and one
 // that is gone too.
 func (b *backport) patches(ctx context.Context) error {
+	text, public, err := b.privately()
+	switch {
+	case err != nil || text == "":
+		return err
+	case b.yes:
+		return coded{exitError, fmt.Errorf("--yes does not confirm it. %s", text)}
+	}
+	return b.put(ctx, text+"\nShip it so?", public+". Ship it so?") // their names are nobody else's business
+}
+
+// privately says what is private, differs from what is served and was not named: with names, and for everybody.
+func (b *backport) privately() (text, public string, err error) {
 	if b.base == nil {
-		return nil
+		return "", "", nil
 	}
 	fresh, missing := slices.Clone(b.built.NewPatches), []string{}
 	for _, path := range b.o.private {
 		name := privateName(b.conf.Staging, path)
 		if sum, ok := sumOf(b.built.Record, name); ok && b.sums[path] != "" && sum != b.sums[path] {
-			return fmt.Errorf("%s has changed since it was confirmed: begin again", path)
+			return "", "", fmt.Errorf("%s has changed since it was confirmed: begin again", path)
 		}
 		i := slices.Index(fresh, name)
 		if i < 0 {
@@ -193,7 +205,7 @@ func (b *backport) patches(ctx context.Context) error {
 		fresh = slices.Delete(fresh, i, i+1)
 	}
 	if len(missing) > 0 {
-		return usage(fmt.Errorf("--private: %s: nothing new of that name is in the tree. A patch belongs below staging.patches (%s), a file below staging.private (%s)",
+		return "", "", usage(fmt.Errorf("--private: %s: nothing new of that name is in the tree. A patch belongs below staging.patches (%s), a file below staging.private (%s)",
 			strings.Join(missing, ", "), orText(b.conf.Staging.Patches, "none"), orText(b.conf.Staging.Private, "none")))
 	}
 	var doubt []string
@@ -204,14 +216,10 @@ func (b *backport) patches(ctx context.Context) error {
 		doubt = append(doubt, "served now, and not in the new tree: "+strings.Join(b.built.GonePatches, ", "))
 	}
 	if len(doubt) == 0 {
-		return nil
+		return "", "", nil
 	}
-	text := "Private patches and files differ from those that are served:\n  " + strings.Join(doubt, "\n  ")
-	if b.yes {
-		return coded{exitError, fmt.Errorf("--yes does not confirm it. %s", text)}
-	}
-	public := fmt.Sprintf("Private patches and files differ from those that are served: %d new, %d gone. Ship it so?", len(fresh), len(b.built.GonePatches))
-	return b.put(ctx, text+"\nShip it so?", public) // their names are nobody else's business
+	const differ = "Private patches and files differ from those that are served"
+	return differ + ":\n  " + strings.Join(doubt, "\n  "), fmt.Sprintf("%s: %d new, %d gone", differ, len(fresh), len(b.built.GonePatches)), nil
 }
 
 // seal notes what the private files that were named hold now: nothing else of their names may ship.

@@ -164,6 +164,7 @@ func (d *deploy) roll(ctx context.Context, r release.Release, o planOptions) err
 			return err
 		}
 	}
+	d.early.wait(d.progress)
 	if err := d.create(); err != nil {
 		return err
 	}
