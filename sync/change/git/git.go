@@ -135,6 +135,7 @@ type Repo struct {
 	project string
 	dir     string
 	base    *Repo // of a quarantine: the mirror it stands on
+	memory  memory
 
 	mu    sync.Mutex
 	there bool // the quarantine's own repository has been made

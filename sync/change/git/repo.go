@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -180,6 +181,24 @@ func (r *Repo) check(ctx context.Context, names []string) ([]object, error) {
 	if !r.exists() {
 		return make([]object, len(names)), nil
 	}
+	known, ask := r.memory.recall(names)
+	if len(ask) > 0 {
+		found, err := r.ask(ctx, ask)
+		if err != nil {
+			return nil, err
+		}
+		r.memory.learn(found)
+		maps.Copy(known, found)
+	}
+	all := make([]object, len(names))
+	for i, name := range names {
+		all[i] = known[name]
+	}
+	return all, nil
+}
+
+// ask has git look names up.
+func (r *Repo) ask(ctx context.Context, names []string) (map[string]object, error) {
 	out, _, err := r.run(ctx, command{verb: "cat-file", args: []string{"--batch-check"}, stdin: strings.NewReader(strings.Join(names, "\n") + "\n")})
 	if err != nil {
 		return nil, err
@@ -188,9 +207,9 @@ func (r *Repo) check(ctx context.Context, names []string) ([]object, error) {
 	if len(lines) != len(names) {
 		return nil, &Error{Verb: "cat-file", Project: r.project, Code: -1, Err: fmt.Errorf("%d answers to %d questions", len(lines), len(names))}
 	}
-	all := make([]object, len(names))
+	all := make(map[string]object, len(names))
 	for i, line := range lines {
-		all[i] = parseHeader(string(line))
+		all[names[i]] = parseHeader(string(line))
 	}
 	return all, nil
 }

@@ -33,6 +33,17 @@ func (r *Repo) Submodules(ctx context.Context, commit string) ([]Submodule, erro
 	if err := checkID(commit); err != nil {
 		return nil, err
 	}
+	if all, ok := r.memory.mounted(commit); ok {
+		return all, nil
+	}
+	all, err := r.submodules(ctx, commit)
+	if err == nil {
+		r.memory.mount(commit, all)
+	}
+	return all, err
+}
+
+func (r *Repo) submodules(ctx context.Context, commit string) ([]Submodule, error) {
 	found, err := r.check(ctx, []string{commit, commit + ":" + gitmodulesFile})
 	if err != nil {
 		return nil, err
