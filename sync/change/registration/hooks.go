@@ -15,7 +15,6 @@ type handling struct {
 	at   string
 	name string // of an entry of HookHandlers, or what is called: a function or Class::method
 	ours bool   // it is an entry of HookHandlers
-	pair bool   // it is a list of class and method
 }
 
 // handlings are all registrations of handlers, as MediaWiki's ExtensionProcessor reads them.
@@ -46,7 +45,6 @@ func (m *manifest) handlingsOf(hook string, v value, outer bool) []handling {
 		one.name = parts[0].text()
 		if len(parts) > 1 && parts[1].isText() && !strings.Contains(one.name, "::") {
 			one.name += "::" + parts[1].text()
-			one.pair = true
 		}
 		return []handling{one}
 	}
