@@ -41,6 +41,13 @@ func (a *app) planBackport(ctx context.Context, args []string, o backportOptions
 	if err != nil {
 		return err
 	}
+	_, doubt, err := b.privately() // a log of CI's is no place for names
+	if err != nil {
+		return err
+	}
+	if doubt != "" {
+		b.doubts = append(b.doubts, doubt)
+	}
 	return b.planned(ctx)
 }
 
@@ -181,6 +188,11 @@ func (a *app) runHeads(ctx context.Context, message string, o syncOptions) error
 	}
 	if err := b.compose(ctx); err != nil {
 		return err
+	}
+	if b.nothing() && b.built.Release.ID != b.from && len(b.built.NewPatches)+len(b.built.GonePatches) == 0 {
+		if err := b.confirm(ctx, fmt.Sprintf("The repositories are as they are served, and what is made of them is not: %s.", changedPaths(b.built, b.base)), "Deploy it?"); err != nil {
+			return errors.Join(err, b.discard(ctx))
+		}
 	}
 	plan := b.planOptions()
 	plan.verb = ""
