@@ -51,6 +51,12 @@ func TestRegistration(t *testing.T) {
 	if b := w.build(already.Record, w.commit("", "config", repoFiles{"a": ""}), core, ext(broken)); len(b.Findings) > 0 {
 		t.Errorf("what did not change is looked at: %v", b.Findings)
 	}
+	// What is served already is no business of a change that does not make it worse.
+	still := maps.Clone(broken)
+	still["extension.json"] = strings.Replace(still["extension.json"], `"name": "Foo"`, `"name": "Foo", "version": "2"`, 1)
+	if b := w.build(already.Record, core, ext(still)); len(b.Findings) > 0 {
+		t.Errorf("what was broken before: %v", b.Findings)
+	}
 	w.o.Registration = Warn
 	if b := w.build(before.Record, core, ext(broken)); len(b.Findings) != 1 || b.Findings[0].Level != Warn {
 		t.Errorf("as a warning: %v", b.Findings)
