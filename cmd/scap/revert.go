@@ -78,20 +78,19 @@ func (b *backport) prepareRevert(ctx context.Context) error {
 	return b.pin(ctx)
 }
 
-// childrenFirst puts a change before what it stands on: the later number goes first, and whoever names another as its
-// parent before that.
-func childrenFirst(list []change.Change) []change.Change {
-	list = slices.Clone(list)
-	slices.SortStableFunc(list, func(x, y change.Change) int {
-		switch {
-		case slices.Contains(x.Parents, y.Revision):
-			return -1
-		case slices.Contains(y.Parents, x.Revision):
-			return 1
-		}
-		return cmp.Compare(y.Number, x.Number)
-	})
-	return list
+// childrenFirst puts a change before what it stands on: whoever names another as its parent goes before that, and of the
+// others the later number.
+func childrenFirst(list []change.Change) (order []change.Change) {
+	rest := slices.Clone(list)
+	slices.SortStableFunc(rest, func(x, y change.Change) int { return cmp.Compare(y.Number, x.Number) })
+	for len(rest) > 0 {
+		next := max(0, slices.IndexFunc(rest, func(x change.Change) bool {
+			return !slices.ContainsFunc(rest, func(y change.Change) bool { return slices.Contains(y.Parents, x.Revision) })
+		}))
+		order = append(order, rest[next])
+		rest = slices.Delete(rest, next, next+1)
+	}
+	return order
 }
 
 // why is the reason that the reverts give.

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"scap/phases/journal"
+	"scap/sync/change"
+	"scap/sync/change/pin"
 	"scap/sync/release"
 )
 
@@ -40,6 +42,45 @@ func TestWhatIsGoodEnoughForNoGate(t *testing.T) {
 		}
 		if got := good(row.past, b); got != row.want {
 			t.Errorf("%s: %v", row.name, got)
+		}
+	}
+}
+
+// A change is taken back before what it stands on, whatever their numbers and whatever order they are named in.
+func TestChildrenAreRevertedFirst(t *testing.T) {
+	one := change.Change{Number: 1001, Revision: "a"}
+	two := change.Change{Number: 1002, Revision: "b"}
+	low := change.Change{Number: 900, Revision: "c", Parents: []string{"a"}} // a child with a lower number
+	three := change.Change{Number: 950, Revision: "d"}
+	for _, list := range [][]change.Change{{one, two, low}, {low, two, one}, {two, one, low}, {one, three, two, low}, {low, three, two, one}} {
+		got := numbers(numbersOf(childrenFirst(list)))
+		if strings.Index(got, "900") > strings.Index(got, "1001") || strings.Index(got, "1002") > strings.Index(got, "1001") {
+			t.Errorf("%s of %s", got, numbers(numbersOf(list)))
+		}
+	}
+}
+
+// A revert that Gerrit makes, or that is open already, is deployed only if it comes to the trees that were confirmed.
+func TestARevertThatComesToSomethingElseIsRefused(t *testing.T) {
+	pinned := func(trees ...string) *pin.Pinned {
+		p := &pin.Pinned{}
+		for i, tree := range trees {
+			if tree != "" {
+				p.Parts = append(p.Parts, change.Part{Path: strings.Repeat("x", i), Project: "p", Tree: tree})
+			}
+		}
+		return p
+	}
+	for _, row := range []struct {
+		name string
+		now  *pin.Pinned
+		ok   bool
+	}{
+		{"the same", pinned("a", "b"), true}, {"another tree", pinned("a", "c"), false},
+		{"one more", pinned("a", "b", "c"), false}, {"one less", pinned("a"), false}, {"elsewhere", pinned("a", "", "b"), false},
+	} {
+		if err := samePins(pinned("a", "b"), row.now); (err == nil) != row.ok {
+			t.Errorf("%s: %v", row.name, err)
 		}
 	}
 }
