@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"scap/cmd/internal/config"
 	"scap/phases"
 	"scap/sync/release"
 )
@@ -61,5 +62,16 @@ func TestTheMergeStandsBehindTheLastTestServers(t *testing.T) {
 	conf.Phases[1].Hosts = nil // all of them are deployed before
 	if got, want := shape(full), "test?+! prod"; got != want {
 		t.Errorf("one without hosts: %q, want %q", got, want)
+	}
+}
+
+// What was composed goes out only to a fleet that still serves what it was compared with.
+func TestABackportExpectsWhatItWasComposedFor(t *testing.T) {
+	b := &backport{deploy: &deploy{}, from: release.ID{7}, title: "x"}
+	if o := b.planOptions(); o.expect != b.from || !o.confirm || o.back {
+		t.Errorf("%+v", o)
+	}
+	if p, err := (&fleet{conf: &config.Config{}}).plan("d", release.Release{}, planOptions{expect: b.from}); err != nil || p.Base != b.from {
+		t.Errorf("%+v, %v", p.Base, err)
 	}
 }

@@ -39,7 +39,10 @@ func (r *review) Changes(_ context.Context, numbers []int) ([]change.Change, err
 	return list, nil
 }
 
-func (r *review) Vote(_ context.Context, c change.Change, value int, _, _ string) error {
+func (r *review) Vote(ctx context.Context, c change.Change, value int, _, _ string) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	r.votes = append(r.votes, fmt.Sprintf("%d/%d %+d", c.Number, c.PatchSet, value))
 	if r.vote != nil {
 		return r.vote(c, value)
@@ -137,6 +140,22 @@ func TestMergeGoesOnlyOnWithWhatWasConfirmed(t *testing.T) {
 				return nil
 			}
 		}, withdrawn, "1001 \"change 1001\" (p b) is approved no more", ""},
+		{"marked as work in progress while waiting", func(r *review) {
+			r.at = func(r *review, look int) error {
+				if look == 3 {
+					r.set(1001, func(c *change.Change) { c.WIP = true })
+				}
+				return nil
+			}
+		}, withdrawn, "is marked as work in progress", ""},
+		{"gone while waiting", func(r *review) {
+			r.at = func(_ *review, look int) error {
+				if look >= 3 {
+					return fmt.Errorf("1001: %w", change.ErrNotFound)
+				}
+				return nil
+			}
+		}, withdrawn, "1001: " + change.ErrNotFound.Error(), ""},
 		{"merged at the last moment", func(r *review) {
 			r.at = func(r *review, look int) error {
 				if look == 3 {
@@ -233,6 +252,9 @@ func TestMergeGoesOnlyOnWithWhatWasConfirmed(t *testing.T) {
 			r, told, took, err := merged(t, approvals(), row.prepare)
 			if !slices.Equal(r.votes, row.votes) {
 				t.Errorf("votes %q, want %q", r.votes, row.votes)
+			}
+			if strings.Contains(row.name, "gone") && took > time.Minute {
+				t.Errorf("it waited %v for what does not come back", took)
 			}
 			if (err == nil) != (row.says == "") || err != nil && !strings.Contains(err.Error(), row.says) {
 				t.Errorf("%v, want %q", err, row.says)
