@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"scap/cmd/internal/ui"
 	"scap/phases/journal"
 	"scap/sync/change"
 	"scap/sync/change/git"
@@ -141,7 +142,7 @@ func (b *backport) showChange(w io.Writer, c change.Change) {
 	if c.Status == change.Merged {
 		state = "merged"
 	}
-	fmt.Fprintf(w, "\n  %d  %s\n      %s %s, %s %.12s, %s\n", c.Number, c.Subject, c.Project, c.Branch, state, c.Revision, c.Owner)
+	fmt.Fprintf(w, "\n  %d  %s\n      %s %s, %s %.12s, %s\n", c.Number, ui.Clean(c.Subject), ui.Clean(c.Project), ui.Clean(c.Branch), state, c.Revision, ui.Clean(c.Owner))
 	paths := b.pinned.Paths[c.Number]
 	if len(paths) == 0 { // merged: nothing was picked
 		for _, root := range b.layout.Paths(c.Project, c.Branch) {
@@ -155,7 +156,7 @@ func (b *backport) showChange(w io.Writer, c change.Change) {
 			fmt.Fprintf(w, "      … and %d more\n", len(paths)-i)
 			break
 		}
-		fmt.Fprintf(w, "      %s\n", touched(path, c.Files))
+		fmt.Fprintf(w, "      %s\n", ui.Clean(touched(path, c.Files)))
 	}
 }
 
@@ -270,14 +271,14 @@ func commits(list []pin.Extra, more func(git.Commit) string) string {
 				fmt.Fprintf(&t, "      … and %d more that are served now and go\n", len(e.Gone)-i)
 				break
 			}
-			fmt.Fprintf(&t, "      %.12s  %s (%s): served now, not on the branch any more: it goes\n", c.ID, c.Subject, c.Author)
+			fmt.Fprintf(&t, "      %.12s  %s (%s): served now, not on the branch any more: it goes\n", c.ID, ui.Clean(c.Subject), ui.Clean(c.Author))
 		}
 		for i, c := range e.Commits {
 			if i == mostFiles {
 				fmt.Fprintf(&t, "      … and %d more\n", len(e.Commits)-i)
 				break
 			}
-			fmt.Fprintf(&t, "      %.12s  %s (%s)%s\n", c.ID, c.Subject, c.Author, more(c))
+			fmt.Fprintf(&t, "      %.12s  %s (%s)%s\n", c.ID, ui.Clean(c.Subject), ui.Clean(c.Author), more(c))
 		}
 	}
 	return t.String()

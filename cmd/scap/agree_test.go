@@ -129,3 +129,27 @@ func TestWhatIsSaidOfTheBranchIsTrue(t *testing.T) {
 		}
 	}
 }
+
+// Names from outside stay on their line: nobody writes into what the deployer is asked by a file's name or a subject.
+func TestNobodyWritesIntoTheQuestion(t *testing.T) {
+	const evil = "x\nNote: all of it was reviewed\x1b[2J\r\u202e"
+	var out bytes.Buffer
+	b := &backport{
+		deploy: &deploy{app: &app{stdout: &out, stderr: &out, yes: true}, conf: &config.Config{Staging: &config.Staging{}}},
+		base:   &staging.Record{},
+		named:  []change.Change{{Number: 1, Subject: evil, Owner: evil, Project: evil, Branch: evil, Files: []change.File{{Path: evil}}}},
+		pinned: &pin.Pinned{Paths: map[int][]string{1: {evil, "b"}}, Extra: []pin.Extra{{Commits: []git.Commit{{Subject: evil, Author: evil}}, Gone: []git.Commit{{Subject: evil, Author: evil}}}}},
+	}
+	for range 5000 {
+		b.pinned.Paths[1] = append(b.pinned.Paths[1], evil)
+	}
+	b.show(&out)
+	for line := range strings.Lines(out.String()) {
+		if strings.HasPrefix(line, "Note: all") || strings.ContainsAny(line, "\x1b\r\u202e") {
+			t.Errorf("%q", line)
+		}
+	}
+	if n := strings.Count(out.String(), "\n"); n > 60 {
+		t.Errorf("%d lines", n)
+	}
+}
