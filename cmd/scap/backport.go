@@ -105,6 +105,7 @@ type backport struct {
 
 	asked  []int
 	from   release.ID      // what the fleet serves
+	seen   []phases.Seen   // what it answered
 	base   *staging.Record // what that is made of
 	heads  *pin.Heads
 	layout change.Layout
@@ -233,8 +234,8 @@ func (b *backport) prepare(ctx context.Context) error {
 }
 
 // lookUp asks everybody at the same time.
-func (b *backport) lookUp(deploy context.Context) error {
-	g, ctx := errgroup.WithContext(deploy)
+func (b *backport) lookUp(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
 		if b.heads, err = b.pinner.Fetch(ctx); err != nil {
 			return err
@@ -257,12 +258,8 @@ func (b *backport) lookUp(deploy context.Context) error {
 		return wrapped(err, "log in to Gerrit")
 	})
 	g.Go(func() (err error) {
-		if b.offline {
-			return nil
-		}
-		var seen []phases.Seen
-		if b.from, seen, err = b.served(ctx); err == nil && !b.o.dryRun && !b.o.stop {
-			b.early.begin(deploy, seen, b.from)
+		if !b.offline {
+			b.from, b.seen, err = b.served(ctx)
 		}
 		return err
 	})
@@ -344,6 +341,9 @@ func (b *backport) pin(ctx context.Context) (err error) {
 		parts = b.base.Parts
 	}
 	b.pinned, err = b.pinner.Pin(ctx, b.heads, parts, b.picks, b.undo)
+	if err == nil && !b.offline && !b.o.dryRun && !b.o.stop { // what is refused costs the hosts nothing
+		b.early.begin(ctx, b.seen, b.from)
+	}
 	return err
 }
 

@@ -68,6 +68,11 @@ func TestHostsHashEarly(t *testing.T) {
 		if slices.Sort(asked); !slices.Equal(asked, []string{"one", "two"}) {
 			t.Errorf("asked %q", asked)
 		}
+		e.begin(t.Context(), seen, id)
+		if e.end(); len(asked) != 2 {
+			t.Errorf("asked again: %q", asked)
+		}
+		e = early{}
 		began = time.Now()
 		e.begin(t.Context(), seen, id)
 		synctest.Wait()
