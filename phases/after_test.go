@@ -87,3 +87,23 @@ func TestAPhaseIsOverOnlyWithWhatComesAfterIt(t *testing.T) {
 		w.on(t, relA)
 	})
 }
+
+// The deployer's no at the test servers comes before it.
+func TestWhatComesBetweenWaitsForTheDeployersWord(t *testing.T) {
+	for choice, how := range map[Choice]string{Yes: journal.Deployed, No: journal.Declined} {
+		in(t, func(t *testing.T, w *world) {
+			p, done := merging(w)
+			p.Attended, p.Phases[0].Confirm = true, true
+			r := &Runner{Journal: w, Ask: func(context.Context, Question) (Answer, error) {
+				if *done {
+					t.Error("it was done before the question")
+				}
+				return Answer{Choice: choice, Who: "jd"}, nil
+			}}
+			_ = r.Run(t.Context(), p) // the journal says how it ended
+			if got := w.last().Verdict; got != how || *done != (choice == Yes) {
+				t.Errorf("%s: %s, done: %v", choice, got, *done)
+			}
+		})
+	}
+}
