@@ -19,7 +19,7 @@ const (
 )
 
 const exitTable = `Exit codes:
-  0    deployed and proven everywhere; plan: no problem found
+  0    deployed and proven everywhere; plan, --dry-run: no problem found
   1    error; nothing was changed
   2    usage or configuration; also a question without a terminal or --yes
   3    rolled back after a failed gate or a failure; the fleet is on one release

@@ -29,11 +29,14 @@ type planFlags struct {
 func newPlanCommand(a *app) *cobra.Command {
 	var o planFlags
 	cmd := &cobra.Command{
-		Use:     "plan [message]",
+		Use:     "plan [MESSAGE…]",
 		Aliases: []string{"dry-run"},
 		Short:   "say what `sync` would do, and what would stop it; change nothing",
-		Long: `Snapshots the staged tree, asks every host and every gate whether a deploy could begin, and shows which files would
-change and in which order hosts would get them. No lock is taken and nothing is changed on any host.
+		Long: `Snapshots the staged tree (deploy.stage_dir), asks every host and every gate whether a deploy could begin, and shows which
+files would change and in which order hosts would get them. No lock is taken and nothing is changed on any host.
+
+Where trees come from git (staging) it is the branches as they are that it looks at; ` + "`scap backport --dry-run`" + ` does the same
+for changes, ` + "`scap lint`" + ` without asking a host. The flags below are for a staged tree.
 
 --offline asks nobody, for CI: the staged tree is only read and hashed. --against RELEASE compares with a release of this
 deploy host's store, --against FILE with a manifest that --manifest FILE wrote.
@@ -67,7 +70,7 @@ func (a *app) runPlan(ctx context.Context, message string, o planFlags) error {
 	}
 	if conf.Staging != nil {
 		if o.manifest != "" {
-			return usage(errors.New("--manifest reads a staged directory: with a section staging there is none"))
+			return usage(errors.New("--manifest reads a staged tree: with the section staging there is none"))
 		}
 		return a.planBackport(ctx, nil, backportOptions{})
 	}
@@ -114,12 +117,18 @@ func (a *app) runPlan(ctx context.Context, message string, o planFlags) error {
 	default:
 		fmt.Fprintf(a.stdout, "which paths change is not known: %s is not kept on this deploy host\n", report.From.Short())
 	}
-	showPhases(a.stdout, conf, p)
+	return d.showPlan(ctx, p, report)
+}
+
+// showPlan says in which order hosts would get the release, how long the gates would need, and what keeps a deploy from
+// beginning.
+func (d *deploy) showPlan(ctx context.Context, p phases.Plan, report phases.Report) error {
+	showPhases(d.stdout, d.conf, p)
 	if len(report.Problems) == 0 {
-		d.fleet.outlook(ctx, a.stdout)
+		d.fleet.outlook(ctx, d.stdout)
 	}
 	for _, name := range report.Repair {
-		fmt.Fprintf(a.stdout, "%s is not proven on %s and would be repaired first\n", name, report.From.Short())
+		fmt.Fprintf(d.stdout, "%s is not proven on %s and would be repaired first\n", name, report.From.Short())
 	}
 	return report.Err()
 }
@@ -169,7 +178,7 @@ func (a *app) planOffline(ctx context.Context, o planFlags) error {
 		return err
 	}
 	if conf.Staging != nil {
-		return usage(errors.New("--offline reads a staged directory: with a section staging `scap lint` checks the tree without asking a host"))
+		return usage(errors.New("--offline reads a staged tree: with the section staging `scap lint` checks what would be deployed without asking a host"))
 	}
 	staged, err := store.Scan(ctx, conf.Deploy.StageDir, conf.Deploy.Excludes)
 	if err != nil {

@@ -2,15 +2,18 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"scap/phases"
 	"scap/sync/change"
 	"scap/sync/change/staging"
+	"scap/sync/release"
 )
 
 // planBackport is scap backport --dry-run, and scap plan where trees come from git: everything but what writes.
@@ -51,10 +54,17 @@ func (a *app) planBackport(ctx context.Context, args []string, o backportOptions
 	return b.planned(ctx)
 }
 
+// unmade stands for a release that has no name before its steps have run: no host has it.
+var unmade = release.ID(sha256.Sum256([]byte("unmade")))
+
 // planned shows what would be deployed, and asks the fleet whether it could begin.
 func (b *backport) planned(ctx context.Context) error {
 	r := b.built.Release
-	p, err := b.fleet.plan("plan", r, planOptions{message: b.message()})
+	asked := r
+	if r.ID.IsZero() {
+		asked.ID = unmade
+	}
+	p, err := b.fleet.plan("plan", asked, planOptions{message: b.message()})
 	if err != nil {
 		return err
 	}
@@ -68,6 +78,7 @@ func (b *backport) planned(ctx context.Context) error {
 	w := b.stdout
 	fmt.Fprintf(w, "\nrelease  %s  %s\n", r.ID.Short(), changedPaths(b.built, b.base))
 	showPaths(w, b.built.Changed, b.base != nil)
+	b.showPending()
 	for _, f := range b.built.Findings {
 		fmt.Fprintf(w, "Warning: %s\n", harmless(f.String()))
 	}
@@ -78,14 +89,23 @@ func (b *backport) planned(ctx context.Context) error {
 		fmt.Fprintln(w, "nothing to do: every host is proven on this release")
 		return nil
 	}
-	showPhases(w, b.conf, p)
-	if len(report.Problems) == 0 {
-		b.fleet.outlook(ctx, w)
+	return b.showPlan(ctx, p, report)
+}
+
+// pending names the steps that a dry run did not run. What they make is in no path that is shown, and the release has no
+// name before it is there.
+func pending(built *staging.Built) []string {
+	list := []string{}
+	for _, s := range built.Pending {
+		list = append(list, strings.TrimSuffix(s.Name+" for "+s.Version, " for "))
 	}
-	for _, name := range report.Repair {
-		fmt.Fprintf(w, "%s is not proven on %s and would be repaired first\n", name, report.From.Short())
+	return list
+}
+
+func (b *backport) showPending() {
+	for _, name := range pending(b.built) {
+		fmt.Fprintf(b.stdout, "step %s would run: what it makes is not shown here\n", harmless(name))
 	}
-	return report.Err()
 }
 
 func showPaths(w io.Writer, paths []string, known bool) {
@@ -104,12 +124,13 @@ func showPaths(w io.Writer, paths []string, known bool) {
 // dryRun is what --dry-run --json prints: one object.
 type dryRun struct {
 	From      string          `json:"from"`
-	Release   string          `json:"release"`
+	Release   string          `json:"release,omitempty"` // none while a step would have to run
 	Changes   []change.Change `json:"changes"`
 	Reverts   []change.Change `json:"reverts,omitempty"`
 	Extra     []extraCommit   `json:"extra"` // on the branches, not served, and named by nobody
 	Parts     []change.Part   `json:"parts"` // that a change touches
 	Paths     []string        `json:"paths"` // that differ from what is served
+	Steps     []string        `json:"steps"` // that would run; what they make is not among the paths
 	Warnings  []string        `json:"warnings"`
 	Questions []string        `json:"questions"` // that would be asked besides whether to go on
 	Problems  []string        `json:"problems"`  // that keep a deploy from beginning
@@ -125,8 +146,11 @@ type extraCommit struct {
 
 func (b *backport) planJSON(report phases.Report) error {
 	out := dryRun{
-		From: b.from.String(), Release: b.built.Release.ID.String(), Changes: orEmpty(b.named), Reverts: b.undo, Extra: []extraCommit{},
-		Parts: []change.Part{}, Paths: orEmpty(b.built.Changed), Warnings: orEmpty(slices.Clone(b.warnings)), Questions: orEmpty(b.doubts), Problems: []string{},
+		From: b.from.String(), Changes: orEmpty(b.named), Reverts: b.undo, Extra: []extraCommit{},
+		Parts: []change.Part{}, Paths: orEmpty(b.built.Changed), Steps: pending(b.built), Warnings: orEmpty(slices.Clone(b.warnings)), Questions: orEmpty(b.doubts), Problems: []string{},
+	}
+	if !b.built.Release.ID.IsZero() {
+		out.Release = b.built.Release.ID.String()
 	}
 	for _, e := range b.unnamed() {
 		for _, c := range e.Commits {

@@ -24,8 +24,8 @@ func newLintCommand(a *app) *cobra.Command {
 		Use:   "lint [CHANGE…]",
 		Short: "check the tree with these changes, or the branches as they are",
 		Long: `Composes the tree as ` + "`scap backport --dry-run`" + ` does and checks what differs from the release that was deployed last: php -l,
-JSON, what extension.json and skin.json name, security patches, generated parts. No host is asked and nothing is
-written. Exit code 1: something would stop a deploy.`,
+JSON, what extension.json and skin.json name, whether every security patch applies. Configured steps are named and not
+run. No host is asked and nothing is written. Exit code 1: something would stop a deploy.`,
 		Example: `  scap lint 1234567`,
 		RunE:    func(cmd *cobra.Command, args []string) error { return a.runLint(cmd.Context(), args) },
 	}
@@ -52,6 +52,7 @@ func (a *app) runLint(ctx context.Context, args []string) (err error) {
 	for _, f := range b.built.Findings {
 		fmt.Fprintln(a.stdout, harmless(f.String()))
 	}
+	b.showPending()
 	fmt.Fprintf(a.stdout, "%s, %s; nothing that would stop a deploy\n", changedPaths(b.built, b.base), some(len(b.built.Findings), "warning"))
 	return nil
 }
@@ -63,7 +64,7 @@ func (a *app) openTree(args []string) (b *backport, done func() error, err error
 		return nil, nil, err
 	}
 	if conf.Staging == nil {
-		return nil, nil, usage(errNoStaging)
+		return nil, nil, noStaging(conf)
 	}
 	b = &backport{deploy: &deploy{app: a, conf: conf}}
 	if b.asked, err = parseChanges(args, conf.Gerrit.URL); err != nil {
@@ -96,9 +97,10 @@ func newWikiversionsCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:     "wikiversions [RELEASE]",
 		Aliases: []string{"wikiversions-inuse"},
-		Short:   "which versions of MediaWiki are in use, by how many wikis",
-		Long: `Reads wikiversions.json of RELEASE, or of the release that was deployed last. The compiled wikiversions.php is a part of every
-release: it changes with the code, on every host at once, so there is nothing to compile or to sync for itself.`,
+		Short:   "say which versions of MediaWiki are in use, by how many wikis",
+		Long: `Reads wikiversions.json (staging.wikiversions) of RELEASE, or of the release that was deployed last. The compiled
+wikiversions.php is a part of every release: a host has it when it has the code, so there is nothing to compile or to
+sync for itself.`,
 		Args: argCount(0, 1),
 		RunE: func(_ *cobra.Command, args []string) error { return a.runWikiversions(strings.Join(args, "")) },
 	}
@@ -209,7 +211,7 @@ func (a *app) runMWScript(ctx context.Context, name string, args []string) error
 		return err
 	}
 	if _, err := os.Stat(filepath.Join(tree, mwscript)); err != nil {
-		return fmt.Errorf("%s is in no such release: %w", mwscript, err)
+		return fmt.Errorf("this release has no %s: %w", mwscript, err)
 	}
 	php := []string{"/usr/bin/php"}
 	if conf.Staging != nil {
@@ -235,10 +237,10 @@ func newCleanCommand(a *app) *cobra.Command {
 	var dry bool
 	cmd := &cobra.Command{
 		Use:   "clean",
-		Short: "remove old releases, records and caches of this deploy host",
-		Long: `Removes the releases that no deploy may want to go back to (deploy.keep_releases, deploy.keep_for), what is known of them, and
-the caches of composing. Every deploy does it for releases at its end. A version of MediaWiki that wikiversions.json no
-longer names is in no new release, so there is no directory of it to remove.`,
+		Short: "remove old releases and their records from this deploy host",
+		Long: `Removes the releases that no deploy may want to go back to (deploy.keep_releases, deploy.keep_for), and the records of what
+they are made of. Every deploy removes such releases at its end, here and on the hosts. A version of MediaWiki that
+wikiversions.json no longer names is in no new release, so there is no directory of it to remove.`,
 		Args: argCount(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.runClean(cmd.Context(), dry) },
 	}
@@ -285,10 +287,13 @@ func (d *deploy) tellClean(keep []release.ID) error {
 	if err != nil {
 		return err
 	}
+	gone := 0
 	for _, r := range all {
 		if !slices.Contains(keep, r.ID) {
+			gone++
 			fmt.Fprintf(d.stdout, "would remove %s of %s: %s\n", r.ID.Short(), r.Created.UTC().Format("2006-01-02 15:04"), harmless(r.Message))
 		}
 	}
+	fmt.Fprintf(d.stdout, "would remove %s\n", some(gone, "release"))
 	return nil
 }

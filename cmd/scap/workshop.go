@@ -1,7 +1,7 @@
 package main
 
 import (
-	"errors"
+	"fmt"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -98,5 +98,7 @@ func lastTest(conf *config.Config) (name string) {
 	return name
 }
 
-// errNoStaging is for a verb that works on git repositories where none are configured.
-var errNoStaging = errors.New("the configuration has no section staging, so scap does not know of which repositories the tree is made")
+// noStaging is for a verb that works on git repositories where none are configured.
+func noStaging(conf *config.Config) error {
+	return usage(fmt.Errorf("%s has no section staging: it says of which repositories the tree is made", conf.File))
+}
