@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 
 	"scap/cmd/internal/config"
 	"scap/phases/journal"
@@ -21,7 +20,7 @@ func (a *app) ahead(ctx context.Context, w io.Writer, conf *config.Config, fleet
 	if conf.Staging == nil || fleet.IsZero() {
 		return
 	}
-	if _, err := os.Stat(filepath.Join(conf.Deploy.DeployDir, "staging")); err != nil {
+	if _, err := os.Stat(stagingDir(conf)); err != nil {
 		return
 	}
 	err := a.tellAhead(ctx, w, conf, fleet)

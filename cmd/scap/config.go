@@ -26,7 +26,7 @@ func newConfigCommand(a *app) *cobra.Command {
 				for _, ph := range c.Phases {
 					hosts += len(ph.Hosts)
 				}
-				fmt.Fprintf(a.stdout, "%s: no mistake; %d hosts in %d phases\n", c.File, hosts, len(c.Phases))
+				fmt.Fprintf(a.stdout, "%s: no mistake; %s in %s\n", c.File, some(hosts, "host"), some(len(c.Phases), "phase"))
 				return nil
 			},
 		},

@@ -29,10 +29,10 @@ type lockOptions struct {
 func newLockCommand(a *app) *cobra.Command {
 	var o lockOptions
 	cmd := &cobra.Command{
-		Use:   "lock [REASON]",
+		Use:   "lock [REASON…]",
 		Short: "keep others from deploying here; show who holds the lock",
-		Long: `With a REASON it takes the lock that every deploy takes, in its turn, and holds it until Ctrl-C, until --for is over, or until its
-terminal is gone. Who wants to deploy meanwhile is told who holds it, since when and why, and waits for deploy.wait in the
+		Long: `With a REASON, of one word or several, it takes the lock that every deploy takes, in its turn, and holds it until Ctrl-C,
+until --for is over, or until its terminal is gone. Who wants to deploy meanwhile is told who holds it, since when and why, and waits for deploy.wait in the
 order of coming; who waits is shown here. A rollback goes before the others who wait.
 
 Without a REASON it says who holds the lock and who waits for it.
@@ -43,19 +43,19 @@ Exit codes:
   6    locked by somebody else for longer than deploy.wait
   130  cancelled before it was had
 `,
-		Example: `  scap lock 'row B is being recabled' --for 2h
+		Example: `  scap lock row B is being recabled --for 2h
   scap lock`,
-		Args: argCount(0, 1),
+		Args: argCount(0, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 && (o.dur != 0 || o.all) {
 				return usage(errors.New("lock wants a REASON: those who wait are told"))
 			}
-			return a.runLock(cmd.Context(), strings.Join(args, ""), o)
+			return a.runLock(cmd.Context(), strings.Join(args, " "), o)
 		},
 	}
 	f := cmd.Flags()
-	f.BoolVar(&o.all, "all", false, "every kind of deploy, as always: there is one lock for all of them")
-	f.DurationVar(&o.dur, "for", 0, "let go of it after so long: `TIME`, such as 90m")
+	f.BoolVar(&o.all, "all", false, "for habit: there is one lock, and it is for every kind of deploy")
+	f.DurationVar(&o.dur, "for", 0, "let go of it after this `TIME`, such as 90m")
 	return cmd
 }
 

@@ -41,8 +41,9 @@ func newRootCommand(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "scap",
 		Short: "deploy MediaWiki so that code, data files and php-fpm change as one",
-		Long: `scap snapshots a staged tree as a release, puts it on every target unseen, switches code and php-fpm together,
-reads the error rate only after the new runtime is proven, and goes back to one release from any instant.
+		Long: `scap makes a release of a staged tree, or of what git repositories and changes under review have. It puts it on every
+target unseen, switches code and php-fpm together, reads the error rate only after the new runtime is proven, and goes
+back to one release from any instant.
 
 ` + exitTable,
 		SilenceUsage:      true,

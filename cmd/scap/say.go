@@ -13,8 +13,8 @@ func newSayCommand(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "say TEXT…",
 		Short: "say something where deploys are announced, in your name",
-		Long: `Tells all announcers that talk to people (irc, tcpircbot, webhook, command) one line in your name, and waits until it is told.
-It takes no lock.
+		Long: `Tells the announcers that talk to people (irc, tcpircbot, webhook, command; not those whose ` + "`on`" + ` leaves out said) one line
+in your name, and waits until it is told, for at most 10 seconds. It takes no lock.
 
 Exit code 0: everybody was told. 1: somebody could not be; the others were.
 `,
@@ -38,7 +38,7 @@ func (a *app) runSay(ctx context.Context, text string) error {
 		return err
 	}
 	if crew == nil {
-		return usage(errors.New("nobody would hear it: the configuration has no announcers"))
+		return usage(fmt.Errorf("nobody would hear it: %s has no announcers", conf.File))
 	}
 	limited, cancel := context.WithTimeout(ctx, crewLimit)
 	defer cancel()

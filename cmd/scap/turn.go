@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 
 	"scap/cmd/internal/config"
@@ -21,9 +20,8 @@ const (
 
 // acquire takes the lock: at once, or in its turn within deploy.wait. Whoever waits is told who is ahead and why.
 func (a *app) acquire(ctx context.Context, conf *config.Config, why string, t turn) (*lease.Lease, error) {
-	path := filepath.Join(conf.Deploy.DeployDir, "lock")
 	o := lease.WaitOptions{Limit: conf.Deploy.Wait, Urgent: bool(t), Tell: func(p lease.Position) { a.queued(conf, p) }}
-	l, err := lease.Acquire(ctx, path, lease.Holder{Who: who(), Why: why, Host: hostName()}, o)
+	l, err := lease.Acquire(ctx, lockPath(conf), lease.Holder{Who: who(), Why: why, Host: hostName()}, o)
 	if errors.Is(err, lease.ErrHeld) {
 		return nil, coded{exitLocked, err}
 	}
