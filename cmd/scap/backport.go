@@ -138,7 +138,7 @@ func (a *app) runBackport(ctx context.Context, args []string, o backportOptions)
 		return usage(err)
 	}
 	if conf.Staging == nil {
-		return usage(fmt.Errorf("%s has no section staging: it says of which repositories the tree is made", conf.File))
+		return noStaging(conf)
 	}
 	asked, err := parseChanges(args, conf.Gerrit.URL)
 	if err != nil {

@@ -76,8 +76,11 @@ func TestARevertThatComesToSomethingElseIsRefused(t *testing.T) {
 		now  *pin.Pinned
 		ok   bool
 	}{
-		{"the same", pinned("a", "b"), true}, {"another tree", pinned("a", "c"), false},
-		{"one more", pinned("a", "b", "c"), false}, {"one less", pinned("a"), false}, {"elsewhere", pinned("a", "", "b"), false},
+		{"the same", pinned("a", "b"), true},
+		{"another tree", pinned("a", "c"), false},
+		{"one more", pinned("a", "b", "c"), false},
+		{"one less", pinned("a"), false},
+		{"elsewhere", pinned("a", "", "b"), false},
 	} {
 		if err := samePins(pinned("a", "b"), row.now); (err == nil) != row.ok {
 			t.Errorf("%s: %v", row.name, err)

@@ -263,16 +263,7 @@ func privateName(s *config.Staging, path string) string {
 
 // betaOnly says that nothing but files which production does not read is changed.
 func (b *backport) betaOnly() bool {
-	if len(b.named) == 0 || len(b.o.private) > 0 {
-		return false
-	}
-	risks := change.Risks(b.named, b.layout, change.RiskOptions{BetaOnly: b.conf.Staging.BetaOnly})
-	for _, c := range b.named {
-		if !slices.ContainsFunc(risks, func(r change.Risk) bool { return r.Change == c.Number && r.Kind == change.RiskBetaOnly }) {
-			return false
-		}
-	}
-	return true
+	return len(b.o.private) == 0 && change.BetaOnly(b.named, b.layout, change.RiskOptions{BetaOnly: b.conf.Staging.BetaOnly})
 }
 
 // mergeNow is merge before any host is touched.

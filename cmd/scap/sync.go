@@ -39,15 +39,18 @@ func (o *syncOptions) flags(cmd *cobra.Command) {
 func newSyncCommand(a *app) *cobra.Command {
 	var o syncOptions
 	cmd := &cobra.Command{
-		Use:     "sync [message]",
+		Use:     "sync [MESSAGE…]",
 		Aliases: []string{"sync-world"},
-		Short:   "deploy the staged tree to every target, phase by phase",
-		Long: `Snapshots the staged tree (deploy.stage_dir) as a release and deploys it: staged everywhere unseen, activated phase by
-phase (code and php-fpm as one), judged by each phase's gate. A failure, a gate's FAIL or Ctrl-C brings every target back
-to the release it served before, proven. After the end the gates go on looking in the background for deploy.watch
-(` + "`scap help watch`" + `). Ctrl-C again leaves at once; ` + "`scap resume`" + ` then goes on.
+		Short:   "deploy the branches as they are, or the staged tree",
+		Long: `Makes a release and deploys it: staged everywhere unseen, activated phase by phase (code and php-fpm as one), judged by
+each phase's gate. A failure, a gate's FAIL or Ctrl-C brings every target back to the release it served before, proven.
+After the end the gates go on looking in the background for deploy.watch (` + "`scap help watch`" + `). Ctrl-C again leaves at once;
+` + "`scap resume`" + ` then goes on.
 
-The message goes into the journal. A message may be several words.
+The release is a snapshot of the staged tree (deploy.stage_dir). Where trees come from git (staging) it is what the branches
+have: all commits that no host serves yet are shown and asked about first. For changes under review see ` + "`scap help backport`" + `.
+
+The MESSAGE, of one word or several, goes into the journal.
 
 ` + exitTable,
 		Example: `  scap sync "Backport for T327196: fix DiscussionTools"
@@ -55,7 +58,7 @@ The message goes into the journal. A message may be several words.
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case o.dryRun && a.json:
-				return usage(errors.New("--json: a dry run writes no journal"))
+				return usage(errors.New("--json: sync --dry-run prints no JSON; `scap backport --dry-run --json CHANGE` does"))
 			case o.dryRun:
 				return a.runPlan(cmd.Context(), strings.Join(args, " "), planFlags{most: 20})
 			}
