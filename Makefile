@@ -11,7 +11,7 @@ MEMORY    = TMPDIR=$$([ -w /dev/shm ] && [ "$$(df --output=avail -m /dev/shm | t
 build: ## bin/scap and the static bin/scap-agent beside it
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/ ./cmd/scap ./cmd/scap-agent
 
-demo: build ## a deploy and a rolled back one on an embedded fleet; no root, about a minute
+demo: build ## the old way, a backport, two that must not get far, a revert, on an embedded fleet; no root, about a minute
 	bin/scap demo
 
 # The real servers get both cores to themselves, after everything else; their trees are in memory, since making ten

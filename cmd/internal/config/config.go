@@ -17,7 +17,7 @@ const DefaultFile = "/etc/scap/scap.yaml"
 type Config struct {
 	File       string      `yaml:"-"` // the file that was read
 	Deploy     Deploy      `yaml:"deploy"`
-	Gerrit     *Gerrit     `yaml:"gerrit,omitempty"`  // nil: changes are no deployer's affair
+	Gerrit     *Gerrit     `yaml:"gerrit,omitempty"`  // nil: no changes are deployed by their numbers
 	Staging    *Staging    `yaml:"staging,omitempty"` // nil: the tree is Deploy.StageDir
 	SSH        SSH         `yaml:"ssh"`
 	Balancers  []Balancer  `yaml:"balancers"`
