@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -18,29 +17,45 @@ import (
 // neither the release nor how the deploy ended.
 func (d *deploy) afterwards(ctx context.Context, id release.ID) {
 	for _, f := range d.conf.Deploy.Finish {
-		for _, argv := range d.filled(f, id) {
+		argvs, err := d.filled(f, id)
+		if err != nil {
+			d.finishedOff(f, fmt.Sprintf("not done: %v", err), true)
+		}
+		for _, argv := range argvs {
 			began := time.Now()
-			err := finishing(ctx, argv, f.Timeout)
-			text := fmt.Sprintf("finish %s: done in %.1f s", f.Name, time.Since(began).Seconds())
-			if err != nil {
-				text = fmt.Sprintf("finish %s: %v; the release stays, and nothing else is changed by it", f.Name, err)
-				fmt.Fprintf(d.stderr, "scap: %s\n", harmless(text))
+			if err := finishing(ctx, argv, f.Timeout); err != nil {
+				d.finishedOff(f, fmt.Sprintf("%v; the release stays, and nothing else is changed by it", err), true)
+				continue
 			}
-			if _, err := d.journal.Append(journal.Record{Kind: journal.Note, Text: text, At: time.Now()}); err != nil {
-				fmt.Fprintf(d.stderr, "scap: %s\n", harmless(err.Error()))
-			}
+			d.finishedOff(f, fmt.Sprintf("done in %.1f s", time.Since(began).Seconds()), false)
 		}
 	}
 }
 
+// finishedOff journals how a step after the end went.
+func (d *deploy) finishedOff(f config.Finish, how string, aloud bool) {
+	text := fmt.Sprintf("finish %s: %s", f.Name, how)
+	if aloud {
+		fmt.Fprintf(d.stderr, "scap: %s\n", harmless(text))
+	}
+	if _, err := d.journal.Append(journal.Record{Kind: journal.Note, Text: text, At: time.Now()}); err != nil {
+		fmt.Fprintf(d.stderr, "scap: %s\n", harmless(err.Error()))
+	}
+}
+
 // filled is the command of f, or one for each live version.
-func (d *deploy) filled(f config.Finish, id release.ID) (list [][]string) {
-	versions := []string{""}
-	record := ""
+func (d *deploy) filled(f config.Finish, id release.ID) (list [][]string, err error) {
+	versions, record := []string{""}, ""
 	if d.conf.Staging != nil {
-		record = filepath.Join(stagingDir(d.conf), "records", id.String()+".json")
+		shop, err := openWorkshop(d.conf, d.store, "")
+		if err != nil {
+			return nil, err
+		}
+		record = shop.stager.RecordPath(id)
 		if f.PerVersion() {
-			versions = d.versions(id)
+			if versions, err = shop.versions(d.conf.Staging.Core, id); err != nil {
+				return nil, err
+			}
 		}
 	}
 	for _, v := range versions {
@@ -51,27 +66,22 @@ func (d *deploy) filled(f config.Finish, id release.ID) (list [][]string) {
 		}
 		list = append(list, argv)
 	}
-	return list
+	return list, nil
 }
 
 // versions are those of MediaWiki in a release that was composed here.
-func (d *deploy) versions(id release.ID) (list []string) {
-	shop, err := openWorkshop(d.conf, d.store, "")
+func (w *workshop) versions(core config.Core, id release.ID) (list []string, err error) {
+	r, err := w.stager.Record(id)
 	if err != nil {
-		return nil
+		return nil, err
 	}
-	r, err := shop.stager.Record(id)
-	if err != nil {
-		return nil
-	}
-	before, after, _ := strings.Cut(d.conf.Staging.Core.Path, "{version}")
+	before, after, _ := strings.Cut(core.Path, "{version}")
 	for _, p := range r.Parts {
-		if p.Project != d.conf.Staging.Core.Project {
-			continue
+		if p.Project == core.Project {
+			list = append(list, strings.TrimSuffix(strings.TrimPrefix(p.Path, before), after))
 		}
-		list = append(list, strings.TrimSuffix(strings.TrimPrefix(p.Path, before), after))
 	}
-	return list
+	return list, nil
 }
 
 // finishing runs argv, its children with it, for at most limit.

@@ -79,7 +79,7 @@ at once, and merged after that. ` + "`scap rollback`" + ` is faster still, and n
 // check says which flags do not go together.
 func (o *backportOptions) check(changes int) error {
 	switch {
-	case o.list && (changes > 0 || o.now || o.dryRun || len(o.private) > 0):
+	case o.list && (changes > 0 || o.now || o.dryRun || o.mergeFirst || o.stop || o.noWatch || o.reason+o.emergency+o.despite+o.noGate != "" || len(o.private) > 0):
 		return errors.New("--list takes no changes, and goes with --revert alone")
 	case o.list:
 		return nil

@@ -237,10 +237,11 @@ func newCleanCommand(a *app) *cobra.Command {
 	var dry bool
 	cmd := &cobra.Command{
 		Use:   "clean",
-		Short: "remove old releases and their records from this deploy host",
+		Short: "remove old releases and their records; pack mirrors",
 		Long: `Removes the releases that no deploy may want to go back to (deploy.keep_releases, deploy.keep_for), and the records of what
-they are made of. Every deploy removes such releases at its end, here and on the hosts. A version of MediaWiki that
-wikiversions.json no longer names is in no new release, so there is no directory of it to remove.`,
+they are made of, and packs the mirrors of the repositories, which can take minutes. Every deploy removes such releases at
+its end, here and on the hosts. A version of MediaWiki that wikiversions.json no longer names is in no new release, so there
+is no directory of it to remove.`,
 		Args: argCount(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.runClean(cmd.Context(), dry) },
 	}
@@ -279,7 +280,36 @@ func (a *app) runClean(ctx context.Context, dry bool) error {
 	if err != nil {
 		return err
 	}
-	return shop.stager.Prune(ctx, ids)
+	if err := shop.stager.Prune(ctx, ids); err != nil {
+		return err
+	}
+	return shop.tidy(ctx, served)
+}
+
+// tidy packs the mirrors of what is served. It takes minutes, and keeps deploys waiting.
+func (w *workshop) tidy(ctx context.Context, served release.ID) error {
+	r, err := w.stager.Record(served)
+	if errors.Is(err, staging.ErrNoRecord) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	done := map[string]bool{}
+	for _, p := range r.Parts {
+		if done[p.Project] {
+			continue
+		}
+		done[p.Project] = true
+		repo, err := w.mirrors.Repo(p.Project)
+		if err == nil {
+			err = repo.Tidy(ctx)
+		}
+		if err != nil {
+			return fmt.Errorf("tidy the mirror of %s: %w", p.Project, err)
+		}
+	}
+	return nil
 }
 
 func (d *deploy) tellClean(keep []release.ID) error {

@@ -49,13 +49,14 @@ type StepRecord struct {
 // maxRecord bounds what is read of a record: a thousand parts take less than a megabyte.
 const maxRecord = 64 << 20
 
-func (s *Stager) recordPath(id release.ID) string {
+// RecordPath is the file of a release's record: JSON, for whoever wants to know of which commits it is made.
+func (s *Stager) RecordPath(id release.ID) string {
 	return filepath.Join(s.o.Dir, "records", id.String()+".json")
 }
 
 // Record returns what a release is made of, or an error that wraps ErrNoRecord.
 func (s *Stager) Record(id release.ID) (*Record, error) {
-	r, err := readRecord(s.recordPath(id))
+	r, err := readRecord(s.RecordPath(id))
 	if errors.Is(err, fs.ErrNotExist) {
 		err = ErrNoRecord
 	}
@@ -121,7 +122,7 @@ func (s *Stager) Save(r *Record) error {
 	if err != nil {
 		return fmt.Errorf("save the record of release %s: %w", r.Release.Short(), err)
 	}
-	path := s.recordPath(r.Release)
+	path := s.RecordPath(r.Release)
 	err = renameio.WriteFile(path, append(b, '\n'), 0o600)
 	if err == nil {
 		err = syncDir(filepath.Dir(path))

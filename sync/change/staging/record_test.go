@@ -22,14 +22,14 @@ func TestRecords(t *testing.T) {
 	if len(got.Changes) != 1 || got.Changes[0].Number != 1001 {
 		t.Errorf("read %v", got)
 	}
-	if st, err := os.Stat(s.recordPath(r.Release)); err != nil || st.Mode().Perm() != 0o600 {
+	if st, err := os.Stat(s.RecordPath(r.Release)); err != nil || st.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", st, err)
 	}
 	other := release.ID(release.SumOf([]byte("other")))
 	if _, err := s.Record(other); !errors.Is(err, ErrNoRecord) {
 		t.Error(err)
 	}
-	must(t, os.Rename(s.recordPath(r.Release), s.recordPath(other)))
+	must(t, os.Rename(s.RecordPath(r.Release), s.RecordPath(other)))
 	if _, err := s.Record(other); err == nil || errors.Is(err, ErrNoRecord) {
 		t.Errorf("another release's record: %v", err)
 	}
