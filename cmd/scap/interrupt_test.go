@@ -183,7 +183,9 @@ func TestCtrlC(t *testing.T) {
 			tty := s.console(t, c.hook, append(c.args, "sync", c.name)...)
 			s.recorded(t, c.kind, c.act, c.target)
 			tty.press(ctrlC)
-			if code := tty.wait(); code != exitCancelled {
+			code := tty.wait()
+			tty.read.Wait() // what it said last may still be on its way
+			if code != exitCancelled {
 				t.Errorf("exit code %d\n%s", code, tty)
 			}
 			if _, mark := s.one(t); mark != old {
