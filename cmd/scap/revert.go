@@ -176,7 +176,7 @@ func (b *backport) revertNow(ctx context.Context, reason string) error {
 		return err
 	}
 	o := b.planOptions()
-	o.verb, o.confirm = verbRevert+" --now", false
+	o.verb, o.confirm = journal.VerbRevert+" --now", false
 	good, err := b.wasGood(b.built.Release.ID)
 	if err != nil {
 		return err
@@ -211,10 +211,6 @@ func (b *backport) wasGood(id release.ID) (bool, error) {
 // has taken the fleet away from it since: by a rollback, or by a revert.
 func good(past []journal.Deploy, id release.ID) bool {
 	return slices.Contains(keep(past, len(past)*2, 0, time.Now()), id) && !slices.ContainsFunc(past, func(d journal.Deploy) bool {
-		away := d.Outline.Back || strings.HasPrefix(d.Outline.Verb, verbRevert)
-		return d.Failed && d.To == id.String() || away && d.Changed && d.From == id.String()
+		return d.Failed && d.To == id.String() || d.Outline.Away() && d.Changed && d.From == id.String()
 	})
 }
-
-// verbRevert is what a revert begins with in the journal.
-const verbRevert = "backport --revert"

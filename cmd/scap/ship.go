@@ -69,7 +69,7 @@ func unmerged(merged bool) string {
 func (b *backport) planOptions() planOptions {
 	verb := "backport"
 	if b.o.revert {
-		verb = verbRevert
+		verb = journal.VerbRevert
 	}
 	return planOptions{
 		message: b.message(), emergency: b.o.emergency, noGate: b.o.noGate, despite: b.o.despite, noWatch: b.o.noWatch, confirm: true,

@@ -308,8 +308,12 @@ func TestListAndLastGood(t *testing.T) {
 		}
 		defer w.Close()
 		at := time.Date(2026, 1, n, 0, 0, 0, 0, time.UTC)
-		outline, _ := json.Marshal(Outline{Back: how == "back"})
-		if how == "back" {
+		o := Outline{Back: how == "back"}
+		if how == "revert" {
+			o.Verb = VerbRevert
+		}
+		outline, _ := json.Marshal(o)
+		if o.Away() {
 			how = Deployed
 		}
 		add(t, w, Record{Kind: Begin, At: at, To: to, Data: outline}, Record{Kind: Done, Act: Preflight, From: from})
@@ -362,6 +366,10 @@ func TestListAndLastGood(t *testing.T) {
 	if ds, err := List(filepath.Join(dir, "none")); len(ds) != 0 || err != nil {
 		t.Errorf("%v, %v", ds, err)
 	}
+	deploy("K", "L", Deployed, act)
+	good("L", "K")
+	deploy("L", "M", "revert", act)
+	good("M", "K") // nobody who reverts wants what was reverted back
 }
 
 // memory is a journal without a disk.

@@ -28,6 +28,12 @@ type Outline struct {
 	Changes []Change `json:"changes,omitempty"` // that the deploy is about
 }
 
+// VerbRevert is what the Verb of a deploy that takes changes back begins with.
+const VerbRevert = "backport --revert"
+
+// Away says that the deploy was made to get away from what was served: by a rollback or a revert.
+func (o Outline) Away() bool { return o.Back || strings.HasPrefix(o.Verb, VerbRevert) }
+
 // Change is one change under review, as people know it. One without a Number is not public: no word of it leaves the
 // deploy host.
 type Change struct {
@@ -161,14 +167,15 @@ func Unfinished(dir string) (Deploy, bool, error) {
 }
 
 // LastGood returns the release to go back to from current: the newest that a deploy of ds (newest first) left proven on
-// every target, or began on, and that is not current, was never failed by a gate, and was never itself left by a rollback.
+// every target, or began on, and that is not current, was never failed by a gate, and was never itself left by a rollback
+// or a revert.
 func LastGood(ds []Deploy, current string) (release string, ok bool) {
 	bad := map[string]bool{"": true, current: true}
 	for _, d := range ds {
 		if d.Failed {
 			bad[d.To] = true
 		}
-		if d.Outline.Back && d.Changed {
+		if d.Outline.Away() && d.Changed {
 			bad[d.From] = true
 		}
 	}
