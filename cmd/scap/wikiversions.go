@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -57,19 +58,10 @@ func (a *app) runWikiversions(name string) error {
 	if a.json {
 		return json.NewEncoder(a.stdout).Encode(count)
 	}
-	for _, version := range sortedKeys(count) {
+	for _, version := range slices.Sorted(maps.Keys(count)) {
 		fmt.Fprintf(a.stdout, "%s  %s\n", harmless(version), some(count[version], "wiki"))
 	}
 	return nil
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 // tree is the directory of a release that this deploy host keeps: by the first digits of its name, or the one that was
