@@ -60,6 +60,7 @@ func (v Verdict) MarshalText() ([]byte, error) { return []byte(v.String()), nil 
 // Host is one host of a Window: its name and what its runtime proved.
 type Host struct {
 	Name    string    `json:"name"`
+	On      string    `json:"on,omitempty"` // the machine, where Name is one of two releases that it serves at once; empty: Name
 	Release string    `json:"release"`
 	Since   time.Time `json:"since"` // when the runtime that serves Release began, by its own clock
 	Nonce   string    `json:"nonce,omitempty"`
@@ -76,7 +77,10 @@ type Window struct {
 	Control []Host    `json:"control"`           // run what was before
 	Opened  time.Time `json:"opened"`            // when the last canary host was proven
 	Now     time.Time `json:"now"`
-	Watch   bool      `json:"watch,omitempty"` // after the end of the deploy: every host runs Release
+	// Share, above 0, says that the arms are two releases of the same machines, and that Release is to get this part of their
+	// requests. Host.On names the machine then.
+	Share float64 `json:"share,omitempty"`
+	Watch bool    `json:"watch,omitempty"` // after the end of the deploy: every host runs Release
 }
 
 // Evidence is what a gate carries from one look to the next: O(1) in size and kept in the journal. Only the gate that

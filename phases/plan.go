@@ -42,6 +42,11 @@ type Phase struct {
 	// Confirm asks the deployer to go on once the phase has passed. Hint says what to look at before the answer.
 	Confirm bool
 	Hint    string
+	// Share, above 0, is the part of the requests of each target that the release is tried on, beside the release that the
+	// target serves, before it is activated there (targets.Trier): the gate's arms are then the two releases of the same
+	// targets. It is for the journal and for people; the targets' own settings say what is sent. A target that cannot try is
+	// activated after the others have passed, and the journal says why.
+	Share float64
 	// After is done once the phase has passed and was confirmed, before the next one begins; nil is nothing.
 	After *After
 }

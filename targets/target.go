@@ -5,6 +5,7 @@ package targets
 import (
 	"context"
 	"strings"
+	"time"
 
 	"scap/sync/release"
 )
@@ -83,6 +84,20 @@ type Isolator interface {
 	// pool can spare the target is for the caller to know. Once begun it ends, also when ctx does; after an error the
 	// target may be out at some places: State tells.
 	Isolate(ctx context.Context, s Switch) error
+}
+
+// Trier is a Target that can serve a second release to a share of its users, beside the one that it serves.
+type Trier interface {
+	// CanTry says from a target's State whether it can try a release now, and why not.
+	CanTry(State) error
+	// Try starts s.To beside s.From, proves it unseen, and sends it its share of the requests until then at the latest; the
+	// target ends the trial by itself after that. State.Proof.Trial names it. The target's Disk and Running stay s.From; an
+	// Activate of s.To makes the trial what all users get. It is repeatable and fenced by the token (ErrFenced). After an
+	// error nobody is sent to s.To.
+	Try(ctx context.Context, s Switch, until time.Time) error
+	// Abandon ends a trial: nobody is sent to it any more, requests under way end. Without one it does nothing. Repeatable,
+	// fenced.
+	Abandon(ctx context.Context, token uint64) error
 }
 
 // suspected stands in a host's own journal behind the deploy that isolated it. It outlives the deploy: nothing but a person's

@@ -10,6 +10,16 @@ import (
 	"scap/sync/release"
 )
 
+// Trier is a Runtime that can run a second release beside the one that serves. Calls come one at a time, as those of Runtime.
+type Trier interface {
+	// Try starts s.To beside s.From, warms and proves it where no user is, and then has the web server send it the share of
+	// the host's requests that is configured there. The Proof's Trial names it. Repeatable: one that runs is proven again
+	// and kept until the later time. After until the host ends it by itself. On an error nobody is sent to it.
+	Try(ctx context.Context, s release.Switch, until time.Time) (release.Proof, error)
+	// Abandon sends nobody to a trial any more and ends it; requests under way end. Without a trial it does nothing.
+	Abandon(ctx context.Context) (release.Proof, error)
+}
+
 // Runtime is what executes a release on a host: php-fpm, its model, or nothing at all. Calls come one at a time.
 type Runtime interface {
 	// State asks the runtime, afresh, what it runs. It returns an error only when it could not ask at all; a runtime

@@ -1,6 +1,9 @@
 package release
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Switch asks a host to serve To where it serves From: a compare and swap. Token is the deploy's fencing token; a host
 // refuses a Switch whose token is smaller than the largest it has seen.
@@ -11,6 +14,65 @@ type Switch struct {
 	Owner string `json:"owner,omitempty"` // the deploy that asks, for the host's own journal
 	// Emergency asks for the swap and restart at once, without waiting for requests in flight.
 	Emergency bool `json:"emergency,omitempty"`
+	// Serving says that users reach the host while it switches: a runtime that would have to stop for it must refuse, with
+	// nothing changed. Without it the host is out of the pool, and any road will do.
+	Serving bool `json:"serving,omitempty"`
+	// Hand asks a host, out of the pool, to hand its runtime over to scap or back to its distribution as part of the switch.
+	Hand Hand `json:"hand,omitempty"`
+}
+
+// Hand says who starts and ends a host's runtime after a switch.
+type Hand string
+
+// The hands. The zero value changes nothing.
+const (
+	Adopt  Hand = "adopt"  // from the distribution's unit to scap's keeper
+	GiveUp Hand = "giveup" // and back
+)
+
+// The roads from one release to another, as strategies are called.
+const (
+	ByDrain    = "drain"
+	ByReload   = "reload"
+	ByHandover = "handover"
+)
+
+// Road is how a host's runtime would go to another release now, found out afresh.
+type Road struct {
+	Strategy string `json:"strategy,omitempty"` // ByDrain, ByReload or ByHandover
+	// Wanted is the configured strategy when it cannot be had now, and Why says why in words for people.
+	Wanted string `json:"wanted,omitempty"`
+	Why    string `json:"why,omitempty"`
+	// Warm are releases for which the host keeps a proven runtime besides the one that serves: going there is one rename.
+	Warm []ID `json:"warm,omitempty"`
+	// TookRename and TookStart are how long the last switch of this host to a warm and to a cold release took, from the
+	// question to the proof; 0: none was made yet.
+	TookRename time.Duration `json:"took_rename,omitempty"`
+	TookStart  time.Duration `json:"took_start,omitempty"`
+}
+
+// To says what a switch to id would be: "rename" to a warm runtime, "start" of one beside the old, "reload" or "drain"; and
+// how long the last one of its kind took on this host, 0 when that is not known.
+func (r Road) To(id ID) (kind string, took time.Duration) {
+	switch {
+	case r.Strategy == ByHandover && slices.Contains(r.Warm, id):
+		return "rename", r.TookRename
+	case r.Strategy == ByHandover:
+		return "start", r.TookStart
+	case r.Strategy == "":
+		return ByDrain, 0
+	}
+	return r.Strategy, 0
+}
+
+// Trial is a second runtime of a host, with another release, that a share of the host's requests goes to.
+type Trial struct {
+	Release  ID        `json:"release"`
+	Started  time.Time `json:"started"`          // as Proof.Started
+	Nonce    string    `json:"nonce,omitempty"`  // as Proof.Nonce
+	Requests int64     `json:"requests"`         // as Proof.Requests
+	Until    time.Time `json:"until"`            // the host ends it then by itself
+	Reason   string    `json:"reason,omitempty"` // why it is not proven now; empty: it is
 }
 
 // Outcome is how a host's last switch ended. The zero value means that it has not ended, or that nobody knows.
@@ -52,6 +114,11 @@ type Proof struct {
 	// Nonce was written by the new runtime itself through its own error log right after it was proven; the gate reads
 	// it back through the log path to know that evidence arrives.
 	Nonce string `json:"nonce,omitempty"`
+	// Road is how the next switch would go. Trial is the release that is tried on a share of the requests; nil: none is.
+	Road  Road   `json:"road,omitzero"`
+	Trial *Trial `json:"trial,omitempty"`
+	// Notes are what people should know and what stops no deploy, such as a master that had died and was replaced.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // Instance is one php-fpm master and its workers.

@@ -30,6 +30,8 @@ const (
 	OpSwitch Op = "switch" // release.Switch -> release.Proof
 	OpRepair Op = "repair" // release.Switch -> release.Proof
 	OpOut    Op = "out"    // Out
+	OpTry    Op = "try"    // Try -> release.Proof
+	OpEndTry Op = "endtry" // Token -> release.Proof
 	OpQuiet  Op = "quiet"  // Quiet -> release.Quiet
 	OpPrune  Op = "prune"  // Prune -> Pruned
 	OpAdopt  Op = "adopt"  // Token -> release.Release
@@ -105,6 +107,12 @@ type Out struct {
 	Token uint64 `json:"token"`
 	Out   bool   `json:"out"`
 	Owner string `json:"owner"`
+}
+
+// Try asks a host to try Switch.To on a share of its requests until then.
+type Try struct {
+	Switch release.Switch `json:"switch"`
+	Until  time.Time      `json:"until"`
 }
 
 // Quiet asks for a view of what still reaches a host.

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"scap/targets/fpm/proc"
 )
 
 // Check says what would make a switch fail or lie, everything at once. It changes nothing on the host but the agent's own
@@ -65,13 +67,13 @@ func (r *Runtime) checkInstance(ctx context.Context, i Instance) (wrong []error)
 	if root := eff.Keys["chroot"]; root != "" && root != "undefined" {
 		wrong = append(wrong, fmt.Errorf("chroot %s: the workers cannot be asked for their release", root))
 	}
-	now, err := processes()
+	now, err := proc.All()
 	if err != nil {
 		return append(wrong, err)
 	}
-	c := crewOf(now, i.ConfigFile, eff.Pool)
+	c := proc.CrewOf(now, i.ConfigFile, eff.Pool)
 	if len(c.Strays) > 0 {
-		wrong = append(wrong, fmt.Errorf("orphan workers %v of an earlier master", pids(c.Strays)))
+		wrong = append(wrong, fmt.Errorf("orphan workers %v of an earlier master", proc.PIDs(c.Strays)))
 	}
 	if len(i.Control.Quit) == 0 {
 		for _, m := range c.Masters {

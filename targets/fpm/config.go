@@ -21,6 +21,10 @@ const (
 	// Reload swaps the link and sends SIGUSR2 at once. Requests in flight go on across the swap, so it is allowed only
 	// where every path comes from the real path of the script, and never with a process_control_timeout of 0.
 	Reload Strategy = "reload"
+	// Handover starts the new release's own master beside the old one, in a mount namespace in which the served path leads to
+	// that release and to no other, proves it, and renames its socket to where the web server looks. It is right in every
+	// layout. The masters belong to the keeper (package keeper). A host that cannot do it is drained.
+	Handover Strategy = "handover"
 )
 
 // Config describes the php-fpm of one host. Paths are absolute.
@@ -34,6 +38,7 @@ type Config struct {
 	// to read, and its count of own requests.
 	Work     string   `json:"work"`
 	Strategy Strategy `json:"strategy,omitempty"` // default drain
+	Keeper   Keeper   `json:"keeper,omitzero"`    // for strategy handover
 	// Instances are all php-fpm masters that serve from Served. All of them are stopped before the swap.
 	Instances []Instance `json:"instances"`
 	Warm      Warm       `json:"warm"`
@@ -42,6 +47,17 @@ type Config struct {
 	// Outside are directories besides Releases from which scripts may be in the opcode cache (/usr/share/php is always
 	// allowed). A script from elsewhere makes the proof fail: it is code that no deploy controls.
 	Outside []string `json:"outside,omitempty"`
+}
+
+// Keeper is what the strategy handover needs besides. Instance.Listen is then what the web server connects to: a link that the
+// keeper publishes; Instance.ConfigFile is the distribution's, from which each generation's is made.
+type Keeper struct {
+	Command []string `json:"command,omitempty"` // the command that speaks the keeper's protocol, as root
+	Keep    Duration `json:"keep,omitempty"`    // so long the previous release's master is kept for a way back; 0: not
+	// DocumentRoot is the web server's, inside a release ("docroot"): a page is asked of a master that no web server leads to
+	// yet, straight over FastCGI, as Served/DocumentRoot/Script. Params are more FastCGI parameters of such a request.
+	DocumentRoot string            `json:"documentRoot,omitempty"`
+	Params       map[string]string `json:"params,omitempty"`
 }
 
 // Instance is one php-fpm master with one pool.
@@ -90,6 +106,7 @@ type Warm struct {
 // Page is one request of the warm-up.
 type Page struct {
 	Path    string            `json:"path"`
+	Script  string            `json:"script,omitempty"` // the script that the web server runs for it, /w/index.php; default: Path itself, without its query
 	Host    string            `json:"host,omitempty"`
 	Headers map[string]string `json:"headers,omitempty"`
 	Status  int               `json:"status,omitempty"` // default 200
@@ -144,9 +161,9 @@ func (c Config) Validate() error {
 		wrong = append(wrong, fmt.Errorf("work %q lies in a release", c.Work))
 	}
 	switch c.Strategy {
-	case "", Drain, Reload:
+	case "", Drain, Reload, Handover:
 	default:
-		wrong = append(wrong, fmt.Errorf("strategy %q: want %q or %q", c.Strategy, Drain, Reload))
+		wrong = append(wrong, fmt.Errorf("strategy %q: want %q, %q or %q", c.Strategy, Drain, Reload, Handover))
 	}
 	if c.Strategy == Reload && len(c.Warm.Pages) == 0 {
 		wrong = append(wrong, errors.New("strategy reload needs pages to warm: they prove the layout"))

@@ -11,15 +11,18 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"scap/targets/fpm/fcgi"
+	"scap/targets/fpm/proc"
 )
 
 // order sends a master the signal s, by the instance's command where it has one.
-func (i Instance) order(ctx context.Context, master process, s unix.Signal) error {
+func (i Instance) order(ctx context.Context, master proc.Process, s unix.Signal) error {
 	argv := map[unix.Signal][]string{
 		unix.SIGQUIT: i.Control.Quit, unix.SIGUSR2: i.Control.Reload, unix.SIGTERM: i.Control.Kill,
 	}[s]
 	if len(argv) == 0 {
-		return signal(master, s)
+		return proc.Signal(master, s)
 	}
 	_, err := run(ctx, argv)
 	return err
@@ -43,7 +46,7 @@ func (r *Runtime) start(ctx context.Context, i Instance) error {
 		return fmt.Errorf("start %s: %w", i.Name, err)
 	}
 	var ended error
-	err = poll(ctx, r.conf.Limits.Start.or(defaultStart), func() error {
+	err = proc.Poll(ctx, r.conf.Limits.Start.or(defaultStart), func() error {
 		if pid > 0 {
 			done, code := collect(pid)
 			if done {
@@ -57,7 +60,7 @@ func (r *Runtime) start(ctx context.Context, i Instance) error {
 		return r.ping(ctx, i)
 	})
 	if err = errors.Join(ended, err); err != nil {
-		said, _ := readSome(log, maxOutput)
+		said, _ := proc.ReadSome(log, maxOutput)
 		return fmt.Errorf("start %s: %w: %s", i.Name, err, lastLine(said))
 	}
 	return nil
@@ -106,11 +109,11 @@ func (r *Runtime) halt(ctx context.Context, all []standing, kill bool) error {
 	if kill {
 		polite = unix.SIGTERM
 	}
-	var targets []process
+	var targets []proc.Process
 	var wrong []error
 	told := 0
 	for _, s := range all {
-		targets = append(targets, s.crew.all()...)
+		targets = append(targets, s.crew.All()...)
 		if !kill {
 			limit = max(limit, s.effective.Timeout)
 		}
@@ -122,7 +125,7 @@ func (r *Runtime) halt(ctx context.Context, all []standing, kill bool) error {
 			told++
 		}
 		for _, w := range s.crew.Strays { // nobody tells them: each gets the word itself
-			if err := signal(w, polite); err != nil {
+			if err := proc.Signal(w, polite); err != nil {
 				wrong = append(wrong, err)
 				continue
 			}
@@ -132,14 +135,14 @@ func (r *Runtime) halt(ctx context.Context, all []standing, kill bool) error {
 	if len(wrong) > 0 && told == 0 {
 		return errors.Join(wrong...) // and nothing has changed
 	}
-	rest := awaitGone(ctx, targets, limit+r.conf.Limits.Stop.or(defaultStop))
+	rest := proc.AwaitGone(ctx, targets, limit+r.conf.Limits.Stop.or(defaultStop))
 	for _, p := range rest {
-		if err := signal(p, unix.SIGKILL); err != nil {
+		if err := proc.Signal(p, unix.SIGKILL); err != nil {
 			wrong = append(wrong, err)
 		}
 	}
-	if rest = awaitGone(ctx, rest, r.conf.Limits.Stop.or(defaultStop)); len(rest) > 0 {
-		return errors.Join(append(wrong, fmt.Errorf("processes %v do not go away", pids(rest)))...)
+	if rest = proc.AwaitGone(ctx, rest, r.conf.Limits.Stop.or(defaultStop)); len(rest) > 0 {
+		return errors.Join(append(wrong, fmt.Errorf("processes %v do not go away", proc.PIDs(rest)))...)
 	}
 	return nobody(ctx, all)
 }
@@ -147,13 +150,13 @@ func (r *Runtime) halt(ctx context.Context, all []standing, kill bool) error {
 // nobody answers nil when no process of any instance runs: neither one that was overlooked nor one that a supervisor
 // started again.
 func nobody(ctx context.Context, all []standing) error {
-	now, err := processes()
+	now, err := proc.All()
 	if err != nil {
 		return err
 	}
 	for _, s := range all {
-		if c := crewOf(now, s.instance.ConfigFile, s.pool()); len(c.all()) > 0 {
-			return fmt.Errorf("php-fpm %s runs again as %v: somebody else starts it (Restart=always?)", s.instance.Name, pids(c.all()))
+		if c := proc.CrewOf(now, s.instance.ConfigFile, s.pool()); len(c.All()) > 0 {
+			return fmt.Errorf("php-fpm %s runs again as %v: somebody else starts it (Restart=always?)", s.instance.Name, proc.PIDs(c.All()))
 		}
 		if who, ok := listener(ctx, s.instance.Listen); ok {
 			return fmt.Errorf("another process%s listens on %s: php-fpm would refuse to start beside it", who, s.instance.Listen)
@@ -167,7 +170,7 @@ func listener(ctx context.Context, listen string) (who string, ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, network(listen), listen)
+	conn, err := d.DialContext(ctx, fcgi.Network(listen), listen)
 	if err != nil {
 		return "", false
 	}

@@ -1,26 +1,18 @@
 package fpm
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os/exec"
 	"strconv"
 	"strings"
 	"time"
-)
 
-// effective is what php-fpm makes of a configuration file, by its own word.
-type effective struct {
-	Pool    string
-	Others  []string // more pools of the same master
-	Timeout time.Duration
-	Keys    map[string]string // of the pool
-	Global  map[string]string
-}
+	"scap/targets/fpm/effective"
+	"scap/targets/fpm/proc"
+)
 
 const (
 	maxOutput   = 256 << 10
@@ -28,18 +20,18 @@ const (
 )
 
 // effective runs php-fpm's own test with the exact files and reads what it prints.
-func (r *Runtime) effective(ctx context.Context, i Instance) (effective, error) {
+func (r *Runtime) effective(ctx context.Context, i Instance) (effective.Config, error) {
 	argv := i.Control.Test
 	if len(argv) == 0 {
 		argv = append(i.base(), "-tt")
 	}
 	out, err := run(ctx, argv)
 	if err != nil {
-		return effective{}, fmt.Errorf("test the configuration of %s: %w", i.Name, err)
+		return effective.Config{}, fmt.Errorf("test the configuration of %s: %w", i.Name, err)
 	}
-	e, err := parseEffective(out, i.Listen)
+	e, err := effective.Parse(out, i.Listen)
 	if err != nil {
-		return effective{}, fmt.Errorf("configuration of %s: %w", i.Name, err)
+		return effective.Config{}, fmt.Errorf("configuration of %s: %w", i.Name, err)
 	}
 	return e, nil
 }
@@ -51,53 +43,6 @@ func (i Instance) base() []string {
 		argv = append(argv, "-c", i.INI)
 	}
 	return argv
-}
-
-// parseEffective reads the output of php-fpm -tt: "[date] NOTICE: [pool]" and "[date] NOTICE: \tkey = value" lines.
-func parseEffective(out []byte, listen string) (effective, error) {
-	pools := map[string]map[string]string{}
-	var section map[string]string
-	lines := bufio.NewScanner(bytes.NewReader(out))
-	lines.Buffer(nil, maxOutput)
-	for lines.Scan() {
-		_, text, ok := strings.Cut(lines.Text(), "NOTICE: ")
-		if !ok {
-			continue
-		}
-		if name, ok := strings.CutPrefix(text, "["); ok && strings.HasSuffix(name, "]") {
-			section = map[string]string{}
-			pools[strings.TrimSuffix(name, "]")] = section
-			continue
-		}
-		if key, value, ok := strings.Cut(text, " = "); ok && section != nil && strings.HasPrefix(key, "\t") {
-			section[strings.TrimSpace(key)] = value
-		}
-	}
-	if err := lines.Err(); err != nil {
-		return effective{}, err
-	}
-	e := effective{Global: pools["global"]}
-	if e.Global == nil {
-		return effective{}, errors.New("php-fpm -tt printed no configuration: does the test command have -tt?")
-	}
-	for name, keys := range pools {
-		switch {
-		case name == "global":
-		case keys["listen"] == listen && e.Pool == "":
-			e.Pool, e.Keys = name, keys
-		default:
-			e.Others = append(e.Others, name)
-		}
-	}
-	if e.Pool == "" {
-		return effective{}, fmt.Errorf("no pool listens on %s", listen)
-	}
-	seconds, err := strconv.Atoi(strings.TrimSuffix(e.Global["process_control_timeout"], "s"))
-	if err != nil || seconds < 0 {
-		return effective{}, fmt.Errorf("process_control_timeout %q: not a number of seconds", e.Global["process_control_timeout"])
-	}
-	e.Timeout = time.Duration(seconds) * time.Second
-	return e, nil
 }
 
 // environment is what commands and masters get: nothing of the agent's own, and above all no FPM_SOCKETS.
@@ -144,7 +89,7 @@ func pidFile(i Instance) (int, bool) {
 	if i.Control.PIDFile == "" {
 		return 0, false
 	}
-	b, err := readSome(i.Control.PIDFile, 32)
+	b, err := proc.ReadSome(i.Control.PIDFile, 32)
 	if err != nil {
 		return 0, false
 	}

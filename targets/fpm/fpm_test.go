@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"scap/sync/release"
+	"scap/targets/fpm/fcgi"
 )
 
 func exampleConfig() Config {
@@ -210,7 +211,7 @@ func TestLedgerIsSharedAndBegunAnew(t *testing.T) {
 func FuzzParseStatus(f *testing.F) {
 	const good = `{"pool":"www","process manager":"static","start time":1700000000,"start since":9,"accepted conn":15,"processes":[` +
 		`{"pid":0,"state":"Starting","request uri":"-"},{"pid":7,"state":"Idle","requests":3,"request duration":9,"request uri":"/x?\"","script":"/a.php"}]}`
-	s, err := parseStatus(answer{Status: 200, Body: []byte(good)})
+	s, err := parseStatus(fcgi.Answer{Status: 200, Body: []byte(good)})
 	if err != nil || s.Accepted != 15 || s.slots != 2 || len(s.Processes) != 1 || s.Processes[0].URI != `/x?"` || !s.Processes[0].idle() {
 		f.Fatalf("seed: %+v %v", s, err)
 	}
@@ -218,7 +219,7 @@ func FuzzParseStatus(f *testing.F) {
 	f.Add(404, []byte("File not found."))
 	f.Add(200, []byte(`{"pool":"www","processes":[]}`))
 	f.Fuzz(func(t *testing.T, code int, b []byte) {
-		if s, err := parseStatus(answer{Status: code, Body: b}); err == nil && (code != 200 || s.Pool == "" || s.slots == 0) {
+		if s, err := parseStatus(fcgi.Answer{Status: code, Body: b}); err == nil && (code != 200 || s.Pool == "" || s.slots == 0) {
 			t.Errorf("%q became %+v", b, s)
 		}
 	})
@@ -226,7 +227,7 @@ func FuzzParseStatus(f *testing.F) {
 
 func FuzzParseFacts(f *testing.F) {
 	const good = `{"pid":7,"token":"t","path":"/srv/r","through":2,"believed":{"x":1},"opcache":{"start":9,"resets":0,"scripts":{"x":3},"foreign":[]},"settings":{"opcache.enable":"1"},"ini":"/i","version":"8.2"}`
-	a, err := parseFacts(answer{Status: 200, Body: []byte(good)})
+	a, err := parseFacts(fcgi.Answer{Status: 200, Body: []byte(good)})
 	if err != nil || a.PID != 7 || a.Opcache == nil || a.Opcache.Scripts["x"] != 3 || a.Believed["x"] != 1 || a.Settings["opcache.enable"] != "1" {
 		f.Fatalf("seed: %+v %v", a, err)
 	}
@@ -234,7 +235,7 @@ func FuzzParseFacts(f *testing.F) {
 	f.Add(500, []byte(""))
 	f.Add(200, []byte("<br>Fatal error"))
 	f.Fuzz(func(t *testing.T, code int, b []byte) {
-		if a, err := parseFacts(answer{Status: code, Body: b}); err == nil && (code != 200 || a.PID <= 0) {
+		if a, err := parseFacts(fcgi.Answer{Status: code, Body: b}); err == nil && (code != 200 || a.PID <= 0) {
 			t.Errorf("%q became %+v", b, a)
 		}
 	})

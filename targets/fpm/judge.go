@@ -78,7 +78,7 @@ func (r *Runtime) judgeCode(i Instance, e *evidence) error {
 		return errors.New("the opcode cache was reset by hand: what APCu and workers hold may be older; restart php-fpm")
 	}
 	if last, ok := r.lastSwap(); ok {
-		for _, w := range e.crew.of(e.status.Pool) {
+		for _, w := range e.crew.Of(e.status.Pool) {
 			if w.Tick < last.Tick {
 				return fmt.Errorf("mixed: worker %d ran before the link was swapped", w.PID)
 			}

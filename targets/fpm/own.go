@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"scap/targets/fpm/proc"
 )
 
 // ledger is how many of the pages that the runtime counts were asked for by agents: warm-up and preflight. It lies on disk
@@ -48,7 +50,7 @@ func (r *Runtime) settle(generation string) (int64, error) {
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
 		return 0, err
 	}
-	b, err := readSome(lock.Name(), maxLedger)
+	b, err := proc.ReadSome(lock.Name(), maxLedger)
 	if err != nil {
 		return 0, err
 	}

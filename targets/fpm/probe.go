@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"scap/sync/release"
+	"scap/targets/fpm/fcgi"
 )
 
 //go:embed probe.php
@@ -80,7 +81,7 @@ func (r *Runtime) ask(ctx context.Context, i Instance, q question) (facts, error
 	return f, err
 }
 
-func parseFacts(a answer) (facts, error) {
+func parseFacts(a fcgi.Answer) (facts, error) {
 	said := strings.TrimSpace(a.Complaint)
 	if a.Status != 200 {
 		return facts{}, fmt.Errorf("the probe answers with status %d: %.300q %.300q", a.Status, a.Body, said)
@@ -96,7 +97,7 @@ func parseFacts(a answer) (facts, error) {
 }
 
 // call asks an instance one question within the time that it has for an answer.
-func (r *Runtime) call(ctx context.Context, listen string, params map[string]string) (answer, error) {
+func (r *Runtime) call(ctx context.Context, listen string, params map[string]string) (fcgi.Answer, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, r.conf.Limits.Answer.or(defaultAnswer), errSilent)
 	defer cancel()
 	all := map[string]string{
@@ -106,7 +107,7 @@ func (r *Runtime) call(ctx context.Context, listen string, params map[string]str
 	for name, value := range params {
 		all[name] = value
 	}
-	return call(ctx, listen, all)
+	return fcgi.Call(ctx, listen, all)
 }
 
 // errSilent is the cause when php-fpm accepts and does not answer in time.

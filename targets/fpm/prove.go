@@ -9,13 +9,15 @@ import (
 	"time"
 
 	"scap/sync/release"
+	"scap/targets/fpm/fcgi"
+	"scap/targets/fpm/proc"
 )
 
 // evidence is what was found out about one instance.
 type evidence struct {
 	instance release.Instance
 	release  release.ID
-	crew     crew
+	crew     proc.Crew
 	status   status
 	workers  map[int]facts
 	vouched  map[int]bool // busy all the time, but younger than the swap: see vouch
@@ -62,12 +64,12 @@ func (r *Runtime) proveInstance(ctx context.Context, i Instance) (evidence, erro
 			pool = eff.Pool
 		}
 	}
-	all, err := processes()
+	all, err := proc.All()
 	if err != nil {
 		return e, err
 	}
-	e.crew, e.status = crewOf(all, i.ConfigFile, pool), s
-	e.instance.Strays = pids(e.crew.Strays)
+	e.crew, e.status = proc.CrewOf(all, i.ConfigFile, pool), s
+	e.instance.Strays = proc.PIDs(e.crew.Strays)
 	if len(e.crew.Masters) > 0 {
 		e.instance.Master, e.instance.Tick = e.crew.Masters[0].PID, e.crew.Masters[0].Tick
 	}
@@ -82,22 +84,22 @@ func (r *Runtime) proveInstance(ctx context.Context, i Instance) (evidence, erro
 }
 
 // present says what is wrong with who runs, before anybody is asked for a release.
-func (r *Runtime) present(i Instance, c crew, asked error) error {
+func (r *Runtime) present(i Instance, c proc.Crew, asked error) error {
 	stale := ""
-	if pid, ok := pidFile(i); ok && !slices.Contains(pids(c.Masters), pid) {
+	if pid, ok := pidFile(i); ok && !slices.Contains(proc.PIDs(c.Masters), pid) {
 		stale = fmt.Sprintf("; the pid file %s is stale: it names %d", i.Control.PIDFile, pid)
 	}
 	switch {
 	case len(c.Masters) > 1:
-		return fmt.Errorf("%d masters run with %s: %v", len(c.Masters), i.ConfigFile, pids(c.Masters))
+		return fmt.Errorf("%d masters run with %s: %v", len(c.Masters), i.ConfigFile, proc.PIDs(c.Masters))
 	case len(c.Masters) == 0 && len(c.Strays) > 0:
-		return fmt.Errorf("the master is dead and its workers %v serve on what they have%s", pids(c.Strays), stale)
+		return fmt.Errorf("the master is dead and its workers %v serve on what they have%s", proc.PIDs(c.Strays), stale)
 	case len(c.Strays) > 0:
-		return fmt.Errorf("orphan workers %v of an earlier master are alive", pids(c.Strays))
-	case errors.Is(asked, errRefused) && len(c.Masters) == 0:
+		return fmt.Errorf("orphan workers %v of an earlier master are alive", proc.PIDs(c.Strays))
+	case errors.Is(asked, fcgi.ErrRefused) && len(c.Masters) == 0:
 		return fmt.Errorf("down: %w%s", asked, stale)
 	case errors.Is(asked, errSilent):
-		return fmt.Errorf("masters %v, workers %v: %w", pids(c.Masters), pids(c.Workers), asked)
+		return fmt.Errorf("masters %v, workers %v: %w", proc.PIDs(c.Masters), proc.PIDs(c.Workers), asked)
 	case asked != nil:
 		return asked
 	case len(c.Masters) == 0:
@@ -144,7 +146,7 @@ func (r *Runtime) askWorkers(ctx context.Context, i Instance, e *evidence) error
 	}
 }
 
-func (r *Runtime) unanswered(ctx context.Context, missing []process, e *evidence, trouble error) error {
+func (r *Runtime) unanswered(ctx context.Context, missing []proc.Process, e *evidence, trouble error) error {
 	if len(missing) == 0 {
 		return trouble
 	}
@@ -157,22 +159,22 @@ func (r *Runtime) unanswered(ctx context.Context, missing []process, e *evidence
 	if trouble == nil {
 		trouble = context.Cause(ctx)
 	}
-	return fmt.Errorf("workers %v did not answer%s: %w", pids(missing), doing, trouble)
+	return fmt.Errorf("workers %v did not answer%s: %w", proc.PIDs(missing), doing, trouble)
 }
 
 // missing reads who works now and returns those who have not answered.
-func (r *Runtime) missing(i Instance, e *evidence) ([]process, error) {
-	all, err := processes()
+func (r *Runtime) missing(i Instance, e *evidence) ([]proc.Process, error) {
+	all, err := proc.All()
 	if err != nil {
 		return nil, err
 	}
-	now := crewOf(all, i.ConfigFile, e.status.Pool)
+	now := proc.CrewOf(all, i.ConfigFile, e.status.Pool)
 	if len(now.Masters) != 1 || now.Masters[0].PID != e.instance.Master || now.Masters[0].Tick != e.instance.Tick {
 		return nil, errors.New("its master changed while it was asked")
 	}
 	e.crew = now
-	var missing []process
-	for _, w := range now.of(e.status.Pool) {
+	var missing []proc.Process
+	for _, w := range now.Of(e.status.Pool) {
 		if _, ok := e.workers[w.PID]; !ok && !e.vouched[w.PID] {
 			missing = append(missing, w)
 		}
@@ -183,7 +185,7 @@ func (r *Runtime) missing(i Instance, e *evidence) ([]process, error) {
 // vouch lets those workers pass that are busy with a user's long request, when they are known to be younger than the last
 // swap: such a worker has never seen another release, and the opcode cache, which is asked of another one, is its own too.
 // Without this no host with a request of a minute could be proven while it serves. It returns who is still missing.
-func (r *Runtime) vouch(ctx context.Context, i Instance, e *evidence, missing []process) []process {
+func (r *Runtime) vouch(ctx context.Context, i Instance, e *evidence, missing []proc.Process) []proc.Process {
 	last, ok := r.lastSwap()
 	if !ok || len(e.workers) == 0 || len(missing) == 0 {
 		return missing
@@ -196,7 +198,7 @@ func (r *Runtime) vouch(ctx context.Context, i Instance, e *evidence, missing []
 	for _, p := range s.Processes {
 		busy[p.PID] = !p.idle() && !s.isOwn(p)
 	}
-	return slices.DeleteFunc(missing, func(w process) bool {
+	return slices.DeleteFunc(missing, func(w proc.Process) bool {
 		e.vouched[w.PID] = busy[w.PID] && w.Tick > last.Tick
 		return e.vouched[w.PID]
 	})
@@ -237,7 +239,7 @@ func (r *Runtime) complete(ctx context.Context, i Instance, e *evidence) (err er
 			return fmt.Errorf("worker %d appeared while the others were asked", p.PID)
 		}
 	}
-	if n := len(e.crew.of(e.status.Pool)); e.status.Manager == "static" && n != e.status.slots {
+	if n := len(e.crew.Of(e.status.Pool)); e.status.Manager == "static" && n != e.status.slots {
 		return fmt.Errorf("%d workers answered, php-fpm counts %d", n, e.status.slots)
 	}
 	return nil

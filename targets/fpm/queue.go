@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"scap/targets/fpm/fcgi"
 )
 
 // What the kernel's sock_diag speaks (linux/unix_diag.h, linux/inet_diag.h, net/tcp_states.h).
@@ -29,7 +31,7 @@ const (
 // queued asks the kernel how many connections wait to be accepted on listen. php-fpm's own "listen queue" is always 0 on
 // a unix socket, so it proves nothing. No listening socket at all is no error: nobody waits there.
 func queued(listen string) (int, error) {
-	if network(listen) == "unix" {
+	if fcgi.Network(listen) == "unix" {
 		return queuedUnix(listen)
 	}
 	return queuedTCP(listen)

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"scap/targets/fpm/proc"
 )
 
 func TestKernelSaysHowManyWait(t *testing.T) {
@@ -26,7 +28,7 @@ func TestKernelSaysHowManyWait(t *testing.T) {
 			defer l.Close()
 			address = l.Addr().String()
 			for waiting := range 4 {
-				err := poll(t.Context(), 10*time.Second, func() error { // TCP's handshake ends a moment after connect
+				err := proc.Poll(t.Context(), 10*time.Second, func() error { // TCP's handshake ends a moment after connect
 					n, err := queued(address)
 					if err == nil && n != waiting {
 						err = fmt.Errorf("%d wait, want %d", n, waiting)

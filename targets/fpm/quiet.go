@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"scap/sync/release"
+	"scap/targets/fpm/fcgi"
+	"scap/targets/fpm/proc"
 )
 
 // sampleEvery is how often Quiet looks. Between two looks one worker should serve one request at most, so that the
@@ -70,12 +72,12 @@ func (r *Runtime) look(ctx context.Context, i Instance) (s status, active int, e
 	if err == nil {
 		return s, r.busy(i, s), nil
 	}
-	now, trouble := processes()
+	now, trouble := proc.All()
 	if ctx.Err() != nil || trouble != nil {
 		return status{}, 0, fmt.Errorf("is %s quiet: %w", i.Name, err)
 	}
-	c := crewOf(now, i.ConfigFile, "")
-	if len(c.Workers) == 0 && !errors.Is(err, errRefused) {
+	c := proc.CrewOf(now, i.ConfigFile, "")
+	if len(c.Workers) == 0 && !errors.Is(err, fcgi.ErrRefused) {
 		return status{}, 0, fmt.Errorf("is %s quiet: %w", i.Name, err)
 	}
 	return status{}, len(c.Workers), nil

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"scap/targets/fpm/fcgi"
 )
 
 // status is php-fpm's own status page of one pool.
@@ -56,7 +58,7 @@ func (r *Runtime) statusOf(ctx context.Context, i Instance) (status, error) {
 	return s, err
 }
 
-func parseStatus(a answer) (status, error) {
+func parseStatus(a fcgi.Answer) (status, error) {
 	if a.Status != 200 {
 		return status{}, fmt.Errorf("the status page answers with status %d: is its path right?", a.Status)
 	}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"scap/sync/release"
+	"scap/targets/fpm/proc"
 )
 
 // swap remembers by the kernel's clock when the link was swapped, so that a worker's age can be compared with it to the
@@ -23,7 +24,7 @@ type swap struct {
 	Started time.Time `json:"started,omitzero"`
 }
 
-// bootTick is the present time in the unit of a process' start: USER_HZ is 100 wherever Linux runs php-fpm.
+// bootTick is the present time in the unit of a proc.Process' start: USER_HZ is 100 wherever Linux runs php-fpm.
 func bootTick() (uint64, error) {
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
@@ -33,7 +34,7 @@ func bootTick() (uint64, error) {
 }
 
 func bootID() string {
-	b, _ := readSome("/proc/sys/kernel/random/boot_id", 64)
+	b, _ := proc.ReadSome("/proc/sys/kernel/random/boot_id", 64)
 	return strings.TrimSpace(string(b))
 }
 
@@ -78,7 +79,7 @@ func (r *Runtime) writeSwap(s swap) {
 
 // lastSwap returns the recorded swap if it is the one that made the present link.
 func (r *Runtime) lastSwap() (swap, bool) {
-	b, err := readSome(r.swapFile(), 4096)
+	b, err := proc.ReadSome(r.swapFile(), 4096)
 	if err != nil {
 		return swap{}, false
 	}

@@ -9,13 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"scap/sync/release"
+	"scap/targets/fpm/effective"
+	"scap/targets/fpm/proc"
 )
 
 // standing is how an instance stood right before a switch.
 type standing struct {
 	instance  Instance
-	effective effective
-	crew      crew
+	effective effective.Config
+	crew      proc.Crew
 	status    status // zero when it did not answer
 }
 
@@ -70,11 +72,11 @@ func (r *Runtime) survey(ctx context.Context, emergency bool) ([]standing, error
 		if err != nil {
 			return nil, err
 		}
-		now, err := processes()
+		now, err := proc.All()
 		if err != nil {
 			return nil, err
 		}
-		s := standing{instance: i, effective: eff, crew: crewOf(now, i.ConfigFile, eff.Pool)}
+		s := standing{instance: i, effective: eff, crew: proc.CrewOf(now, i.ConfigFile, eff.Pool)}
 		if len(s.crew.Masters) > 0 {
 			s.status, _ = r.statusOf(ctx, i) // one that does not answer is stopped like any other
 		}
@@ -136,13 +138,13 @@ func (r *Runtime) reload(ctx context.Context, before []standing, link func(conte
 	}
 	for _, s := range before {
 		limit := s.effective.Timeout + r.conf.Limits.Stop.or(defaultStop)
-		if rest := awaitGone(ctx, s.crew.Workers, limit); len(rest) > 0 {
-			return fmt.Errorf("workers %v of %s outlive the reload", pids(rest), s.instance.Name)
+		if rest := proc.AwaitGone(ctx, s.crew.Workers, limit); len(rest) > 0 {
+			return fmt.Errorf("workers %v of %s outlive the reload", proc.PIDs(rest), s.instance.Name)
 		}
 	}
 	r.pending.Store(0)
 	for _, s := range before {
-		if err := poll(ctx, r.conf.Limits.Start.or(defaultStart), func() error { return r.ping(ctx, s.instance) }); err != nil {
+		if err := proc.Poll(ctx, r.conf.Limits.Start.or(defaultStart), func() error { return r.ping(ctx, s.instance) }); err != nil {
 			return fmt.Errorf("reload %s: %w", s.instance.Name, err)
 		}
 	}
@@ -185,7 +187,7 @@ func (r *Runtime) newer(before []standing, proof release.Proof) error {
 	old := map[int]uint64{}
 	var oldest time.Time
 	for _, s := range before {
-		for _, p := range s.crew.all() {
+		for _, p := range s.crew.All() {
 			old[p.PID] = p.Tick
 		}
 		if at := time.Unix(s.status.Start, 0); s.status.Start > 0 && at.After(oldest) {
@@ -197,7 +199,7 @@ func (r *Runtime) newer(before []standing, proof release.Proof) error {
 			return fmt.Errorf("%s started at %v, before the one it replaces", i.Name, i.Started)
 		}
 		for _, w := range i.Workers {
-			p, err := readProcess(w.PID)
+			p, err := proc.Read(w.PID)
 			if err != nil {
 				continue // it served its number of requests and was replaced by a younger one
 			}

@@ -43,6 +43,9 @@ type Balancer interface {
 type Options struct {
 	// Reload: the runtime switches under traffic without losing a request, so nothing is drained nor waited for.
 	Reload bool
+	// Handover: the runtime starts the new release beside the old one and changes over by a rename, so nothing is drained nor
+	// waited for on a host whose State says that its road is release.ByHandover. On any other the host is drained.
+	Handover bool
 	// Emergency: no drain and no waiting, on the deployer's word; requests in flight are lost.
 	Emergency bool
 	// Checks runs against the host after its switch and before it is repooled. An error takes the host back.

@@ -1,4 +1,5 @@
-package fpm
+// Package fcgi asks php-fpm, or any other FastCGI responder, one question a connection.
+package fcgi
 
 import (
 	"bufio"
@@ -33,30 +34,30 @@ const (
 	maxAnswerHeaders = 64 << 10
 )
 
-// answer is what php-fpm said to one request.
-type answer struct {
+// Answer is what php-fpm said to one request.
+type Answer struct {
 	Status    int
 	Body      []byte
 	Complaint string // what came on the error stream
 }
 
-// network says whether a listen address is a unix socket's path or TCP's host:port.
-func network(listen string) string {
+// Network says whether a listen address is a unix socket's path or TCP's host:port.
+func Network(listen string) string {
 	if strings.HasPrefix(listen, "/") {
 		return "unix"
 	}
 	return "tcp"
 }
 
-// errRefused wraps every failure to connect: nothing was sent, so nothing was counted as a request.
-var errRefused = errors.New("nobody accepts")
+// ErrRefused wraps every failure to connect: nothing was sent, so nothing was counted as a request.
+var ErrRefused = errors.New("nobody accepts")
 
-// call sends one request over its own connection and reads the answer, all before ctx ends.
-func call(ctx context.Context, listen string, params map[string]string) (answer, error) {
+// Call sends one request over its own connection and reads the answer, all before ctx ends.
+func Call(ctx context.Context, listen string, params map[string]string) (Answer, error) {
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, network(listen), listen)
+	conn, err := d.DialContext(ctx, Network(listen), listen)
 	if err != nil {
-		return answer{}, fmt.Errorf("%w: %w", errRefused, err)
+		return Answer{}, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
@@ -68,17 +69,17 @@ func call(ctx context.Context, listen string, params map[string]string) (answer,
 	return a, err
 }
 
-func exchange(rw io.ReadWriter, params map[string]string) (answer, error) {
+func exchange(rw io.ReadWriter, params map[string]string) (Answer, error) {
 	request, err := encodeRequest(params)
 	if err != nil {
-		return answer{}, err
+		return Answer{}, err
 	}
 	if _, err := rw.Write(request); err != nil {
-		return answer{}, fmt.Errorf("send request: %w", err)
+		return Answer{}, fmt.Errorf("send request: %w", err)
 	}
 	stdout, complaint, err := readRecords(bufio.NewReader(rw))
 	if err != nil {
-		return answer{}, fmt.Errorf("read answer: %w", err)
+		return Answer{}, fmt.Errorf("read answer: %w", err)
 	}
 	a, err := parseAnswer(stdout)
 	a.Complaint = complaint
@@ -121,7 +122,7 @@ func readRecords(r *bufio.Reader) (stdout []byte, complaint string, err error) {
 	var errs bytes.Buffer
 	for {
 		if _, err := io.ReadFull(r, header[:]); err != nil {
-			return nil, "", fmt.Errorf("the answer broke off: %w", err)
+			return nil, "", fmt.Errorf("the Answer broke off: %w", err)
 		}
 		length, padding := int(binary.BigEndian.Uint16(header[4:])), int(header[6])
 		if header[0] != fcgiVersion {
@@ -132,13 +133,13 @@ func readRecords(r *bufio.Reader) (stdout []byte, complaint string, err error) {
 		}
 		content := make([]byte, length+padding)
 		if _, err := io.ReadFull(r, content); err != nil {
-			return nil, "", fmt.Errorf("the answer broke off: %w", err)
+			return nil, "", fmt.Errorf("the Answer broke off: %w", err)
 		}
 		content = content[:length]
 		switch header[1] {
 		case fcgiStdout:
 			if len(stdout)+length > maxAnswer {
-				return nil, "", fmt.Errorf("answer of more than %d bytes", maxAnswer)
+				return nil, "", fmt.Errorf("Answer of more than %d bytes", maxAnswer)
 			}
 			stdout = append(stdout, content...)
 		case fcgiStderr:
@@ -155,21 +156,21 @@ func readRecords(r *bufio.Reader) (stdout []byte, complaint string, err error) {
 }
 
 // parseAnswer takes the CGI headers off a response. The status is 200 where no header says otherwise.
-func parseAnswer(stdout []byte) (answer, error) {
+func parseAnswer(stdout []byte) (Answer, error) {
 	head, body, found := bytes.Cut(stdout, []byte("\r\n\r\n"))
 	if !found || len(head) > maxAnswerHeaders {
-		return answer{}, fmt.Errorf("answer of %d bytes without an end of its headers", len(stdout))
+		return Answer{}, fmt.Errorf("Answer of %d bytes without an end of its headers", len(stdout))
 	}
 	lines := textproto.NewReader(bufio.NewReader(io.MultiReader(bytes.NewReader(head), strings.NewReader("\r\n\r\n"))))
 	headers, err := lines.ReadMIMEHeader()
 	if err != nil {
-		return answer{}, fmt.Errorf("answer's headers: %w", err)
+		return Answer{}, fmt.Errorf("answer's headers: %w", err)
 	}
-	a := answer{Status: 200, Body: body}
+	a := Answer{Status: 200, Body: body}
 	if text := headers.Get("Status"); text != "" {
 		code, _, _ := strings.Cut(text, " ")
 		if a.Status, err = strconv.Atoi(code); err != nil || a.Status < 100 || a.Status > 999 {
-			return answer{}, fmt.Errorf("answer's status %q: not a number of three digits", text)
+			return Answer{}, fmt.Errorf("answer's status %q: not a number of three digits", text)
 		}
 	}
 	return a, nil

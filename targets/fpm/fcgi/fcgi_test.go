@@ -1,4 +1,4 @@
-package fpm
+package fcgi
 
 import (
 	"bufio"
@@ -29,20 +29,20 @@ func TestAnswersAreReadWhole(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		stream []byte
-		want   answer
+		want   Answer
 		err    string
 	}{
-		{"plain", said("", "Content-Type: a/b\r\n\r\nbody"), answer{Status: 200, Body: []byte("body")}, ""},
-		{"in pieces", said("", "Content-", "Type: a/b\r\n\r", "\nbo", "dy"), answer{Status: 200, Body: []byte("body")}, ""},
-		{"status", said("oops", "Status: 404 Not Found\r\nX: y\r\n\r\n"), answer{Status: 404, Complaint: "oops"}, ""},
-		{"broken off", said("", "A: b\r\n\r\nbody")[:30], answer{}, "broke off"},
-		{"nothing", nil, answer{}, "broke off"},
-		{"no headers", said("", "body"), answer{}, "without an end of its headers"},
-		{"no number", said("", "Status: fine\r\n\r\n"), answer{}, "not a number"},
-		{"another protocol", []byte("HTTP/1.1 400 Bad Request\r\n\r\n"), answer{}, "not FastCGI"},
-		{"overloaded", appendRecord(nil, fcgiEnd, []byte{0, 0, 0, 0, 2, 0, 0, 0}), answer{}, "refused"},
-		{"unknown record", appendRecord(nil, 11, make([]byte, 8)), answer{}, "unknown type"},
-		{"too large", said("", largeParts()...), answer{}, "more than"},
+		{"plain", said("", "Content-Type: a/b\r\n\r\nbody"), Answer{Status: 200, Body: []byte("body")}, ""},
+		{"in pieces", said("", "Content-", "Type: a/b\r\n\r", "\nbo", "dy"), Answer{Status: 200, Body: []byte("body")}, ""},
+		{"status", said("oops", "Status: 404 Not Found\r\nX: y\r\n\r\n"), Answer{Status: 404, Complaint: "oops"}, ""},
+		{"broken off", said("", "A: b\r\n\r\nbody")[:30], Answer{}, "broke off"},
+		{"nothing", nil, Answer{}, "broke off"},
+		{"no headers", said("", "body"), Answer{}, "without an end of its headers"},
+		{"no number", said("", "Status: fine\r\n\r\n"), Answer{}, "not a number"},
+		{"another protocol", []byte("HTTP/1.1 400 Bad Request\r\n\r\n"), Answer{}, "not FastCGI"},
+		{"overloaded", appendRecord(nil, fcgiEnd, []byte{0, 0, 0, 0, 2, 0, 0, 0}), Answer{}, "refused"},
+		{"unknown record", appendRecord(nil, 11, make([]byte, 8)), Answer{}, "unknown type"},
+		{"too large", said("", largeParts()...), Answer{}, "more than"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a, err := exchange(struct {
@@ -56,7 +56,7 @@ func TestAnswersAreReadWhole(t *testing.T) {
 				return
 			}
 			if err != nil || a.Status != c.want.Status || !bytes.Equal(a.Body, c.want.Body) || a.Complaint != c.want.Complaint {
-				t.Errorf("answer %+v, %v; want %+v", a, err, c.want)
+				t.Errorf("Answer %+v, %v; want %+v", a, err, c.want)
 			}
 		})
 	}
@@ -81,6 +81,8 @@ func TestRequestsCarryLongValues(t *testing.T) {
 	}
 }
 
+var errQuiet = errors.New("no answer in time")
+
 func TestSilenceEndsWithItsCause(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	l, err := net.Listen("unix", path) // accepts into its backlog, never answers
@@ -88,12 +90,12 @@ func TestSilenceEndsWithItsCause(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 20*time.Millisecond, errSilent)
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 20*time.Millisecond, errQuiet)
 	defer cancel()
-	if _, err := call(ctx, path, nil); !errors.Is(err, errSilent) || errors.Is(err, errRefused) {
+	if _, err := Call(ctx, path, nil); !errors.Is(err, errQuiet) || errors.Is(err, ErrRefused) {
 		t.Errorf("call of one who never answers: %v", err)
 	}
-	if _, err := call(t.Context(), path+"x", nil); !errors.Is(err, errRefused) {
+	if _, err := Call(t.Context(), path+"x", nil); !errors.Is(err, ErrRefused) {
 		t.Errorf("call of nobody: %v", err)
 	}
 }
