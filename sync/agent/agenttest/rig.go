@@ -50,6 +50,15 @@ type Rig struct {
 	Marks map[release.ID]string
 	// Reload says that the runtime goes on running while it switches (swap, then reload at once).
 	Reload bool
+	// Handover says that the runtime starts the new release beside the old one and publishes it by a rename: the old one runs
+	// on while the link is swapped and is kept for a while afterwards, and where `current` leads is nothing to what serves.
+	Handover bool
+	// Tries is among how many requests in a row, as the web server's weights stand, there is surely one that a tried release
+	// answered and one that it did not; the runtime is an agent.Trier then. 0: nothing can be tried on this rig. Whatever
+	// keeps the deadline of a trial besides the runtime (a watch) is running.
+	Tries int
+	// Hands says that the runtime can be given back to its distribution and taken over again (release.Hand).
+	Hands bool
 	// Get asks the host's own web server for a path, as a user does.
 	Get func(ctx context.Context, path string) (Page, error)
 	// Link makes the host's `current` name to; it may be repeated. It touches nothing else.
@@ -76,6 +85,11 @@ type Rig struct {
 	Stop func(t testing.TB)
 	// Hang stops all workers from answering (they stay alive) until release is called.
 	Hang func(t testing.TB) (release func())
+	// NoRoad makes a handover impossible now (the memory does not suffice), so that the road is a drain, until mend is called.
+	NoRoad func(t testing.TB) (mend func())
+	// Now is the runtime's clock, nil: the machine's. Pass lets it go past until at once; nil: the suite waits.
+	Now  func() time.Time
+	Pass func(t testing.TB, until time.Time)
 }
 
 // patience bounds one case: far more than any takes, so that no case depends on the machine's speed.
