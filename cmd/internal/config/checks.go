@@ -149,6 +149,17 @@ func isURLPath(text string) string {
 	return ""
 }
 
+// isScript is for the path of a script as a web server knows it.
+func isScript(text string) string {
+	if what := isURLPath(text); what != "" {
+		return what
+	}
+	if !strings.HasSuffix(text, ".php") || path.Clean(text) != text {
+		return fmt.Sprintf("%q is no script, such as /w/index.php", clip(text))
+	}
+	return ""
+}
+
 var headerName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,63}$`)
 
 func isHeader(text string) string {

@@ -12,6 +12,7 @@ type FPM struct {
 	Name         string        `yaml:"name"`
 	Listen       string        `yaml:"listen"`                  // Unix socket path or host:port
 	StatusListen string        `yaml:"status_listen,omitempty"` // pm.status_listen: answers also when all workers are busy
+	Trial        string        `yaml:"trial,omitempty"`         // the web server's second, weighted upstream: a release is tried on it
 	StatusPath   string        `yaml:"status_path"`             // pm.status_path
 	PingPath     string        `yaml:"ping_path"`               // ping.path
 	Config       string        `yaml:"config"`                  // the main configuration file that it was started with
@@ -95,7 +96,10 @@ func (s *section) fpms(key string) []FPM {
 		if f.Listen != "" && sockets[f.Listen] {
 			s.r.wrong(sub.values["listen"], "%s: another instance listens on %s", sub.name, f.Listen)
 		}
-		names[f.Name], sockets[f.Listen] = true, true
+		if f.Trial != "" && (sockets[f.Trial] || f.Trial == f.Listen) {
+			s.r.wrong(sub.values["trial"], "%s: %s is the socket of something else already", sub.name, f.Trial)
+		}
+		names[f.Name], sockets[f.Listen], sockets[f.Trial] = true, true, true
 		list = append(list, f)
 	}
 	return list
@@ -110,6 +114,7 @@ func (s *section) fpm() FPM {
 		Name:         s.text("name", "", isWord),
 		Listen:       s.text("listen", "", isSocketOrAddress),
 		StatusListen: s.text("status_listen", "", isSocketOrAddress),
+		Trial:        s.text("trial", "", isSocket),
 		StatusPath:   s.text("status_path", "/status", isURLPath),
 		PingPath:     s.text("ping_path", "/ping", isURLPath),
 		Config:       s.text("config", "", isPath),

@@ -66,6 +66,7 @@ func (s *section) agree(g *Group, key *yaml.Node) {
 	if g.Strategy == Reload && len(g.FPM) > 0 && len(g.WarmUp.Requests) == 0 {
 		s.r.wrong(at("strategy"), "%s: strategy reload needs warm_up.requests: their answers prove the layout", s.name)
 	}
+	s.handsOver(g, at)
 	if len(g.FPM) == 0 && len(g.Balancers) > 0 {
 		s.r.wrong(at("balancers"), "%s: with php_fpm: none say balancers: none too: nothing on these hosts could prove that it went quiet", s.name)
 	}

@@ -272,14 +272,14 @@ func TestSudoers(t *testing.T) {
 // FuzzLoad: whatever the file and the override say, Load answers with a configuration or with mistakes, each with a place.
 func FuzzLoad(f *testing.F) {
 	ok := 0
-	for _, seed := range []struct{ text, over string }{{minimal, "ssh.port:1"}, {rich, "phases.one.width:2"}, {review, "staging.lint:off"}, {"a: &b [*b]", "x.y:z"}, {"[[", "a"}, {"? {a: b}\n: c", "a.b:c"}, {"a: 1\n---\nb", ""}} {
+	for _, seed := range []struct{ text, over string }{{minimal, "ssh.port:1"}, {rich, "phases.one.width:2"}, {review, "staging.lint:off"}, {handover, "phases.all.share:5%"}, {"a: &b [*b]", "x.y:z"}, {"[[", "a"}, {"? {a: b}\n: c", "a.b:c"}, {"a: 1\n---\nb", ""}} {
 		f.Add(seed.text, seed.over)
 		if _, err := load("f", []byte(seed.text), []string{seed.over}); err == nil {
 			ok++
 		}
 	}
-	if ok != 3 {
-		f.Fatalf("%d seeds are right, want 3", ok)
+	if ok != 4 {
+		f.Fatalf("%d seeds are right, want 4", ok)
 	}
 	f.Fuzz(func(t *testing.T, text, over string) {
 		c, err := load("f", []byte(text), []string{over})

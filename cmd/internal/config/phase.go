@@ -18,7 +18,9 @@ type Phase struct {
 	Confirm     bool          `yaml:"confirm"`        // ask the deployer before the next phase
 	Hint        string        `yaml:"hint,omitempty"` // what the deployer is told with that question
 	Bake        time.Duration `yaml:"bake"`           // wait after the last host before the gate may pass
-	Gate        *Gate         `yaml:"gate" show:"none"`
+	// Share is the part of its hosts' requests that the release is tried on first, beside the old one; 0: none.
+	Share Rate  `yaml:"share,omitempty"`
+	Gate  *Gate `yaml:"gate" show:"none"`
 
 	// Hosts are those deployed in this phase: of its groups, those that no earlier phase has. Resolved, not written.
 	Hosts []Host `yaml:"-"`
@@ -74,6 +76,7 @@ func (s *section) phase(groups []string, e eyes) Phase {
 		Confirm:     s.truth("confirm", false),
 		Hint:        s.text("hint", "", notEmpty, noControl, isHint),
 		Bake:        s.duration("bake", 0, 0, 24*time.Hour),
+		Share:       s.rate("share", 0, 1e-3, 0.5),
 		Gate:        s.gate("gate", e),
 	}
 	if n := s.values["groups"]; n != nil && n.Kind == yaml.SequenceNode {
@@ -85,6 +88,9 @@ func (s *section) phase(groups []string, e eyes) Phase {
 				s.r.unlike(item, nearest(item.Value, groups), "%s: there is no group %q", s.path("groups"), item.Value)
 			}
 		}
+	}
+	if p.Share > 0 && (p.Gate == nil || len(p.Gate.Sources) == 0) {
+		s.r.wrong(s.keyNode("share"), "%s wants a gate with sources: a release that is tried on users must be judged by what they see", s.path("share"))
 	}
 	if p.Hint != "" && !p.Test && !p.Confirm {
 		s.r.wrong(s.keyNode("hint"), "%s goes with test or confirm: without them nobody is asked, and nobody would read it", s.path("hint"))

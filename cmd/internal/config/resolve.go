@@ -44,6 +44,9 @@ func (r *reader) resolve(c *Config, root *section) {
 					p.Hosts = append(p.Hosts, Host{Name: h, Group: name})
 				}
 			}
+			if what := g.noTrial(); p.Share > 0 && what != "" {
+				r.wrong(place(i, "share"), "phases[%d].share: a release is tried beside the old one, and group %s has %s", i, name, what)
+			}
 			if p.Gate.Judges(HostLogs) && (len(g.Logs) == 0 || len(g.FPM) == 0) {
 				r.wrong(place(i, "gate"), "phases[%d].gate: the source logs reads the hosts' own logs, and group %s has no %s", i, name, lacking(g))
 			}
@@ -113,6 +116,19 @@ func (r *reader) blind(c *Config, root *section) {
 			r.wrong(root.placeOf("signals", x.Name), "signal %s is named by no gate", x.Name)
 		}
 	}
+}
+
+// noTrial says why a release cannot be tried on a part of the requests of a group's hosts.
+func (g *Group) noTrial() string {
+	if g.Strategy != ByHandover {
+		return "strategy " + string(g.Strategy) + ", not handover"
+	}
+	for _, f := range g.FPM {
+		if f.Trial == "" {
+			return "no trial socket in php_fpm " + f.Name
+		}
+	}
+	return ""
 }
 
 func lacking(g *Group) string {

@@ -44,7 +44,13 @@ func toNode(v reflect.Value) *yaml.Node {
 			n.Content = append(n.Content, scalar("!!str", a.Host), scalar("!!str", a.Address))
 		}
 		return n
-	case Width, Budget, Percent, Rate:
+	case []Param:
+		n := &yaml.Node{Kind: yaml.MappingNode}
+		for _, p := range x {
+			n.Content = append(n.Content, scalar("!!str", p.Name), scalar("!!str", p.Value))
+		}
+		return n
+	case Width, Budget, Percent, Rate, Size:
 		return scalar("", fmt.Sprint(x))
 	}
 	switch v.Kind() {

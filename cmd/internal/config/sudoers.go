@@ -48,6 +48,9 @@ func (c *Config) granted(g Group) []string {
 		}
 		lines = append(lines, fmt.Sprintf("%s %s = (root) NOPASSWD: %s", c.SSH.User, host, command))
 	}
+	if g.Strategy == ByHandover {
+		grant("ALL", g.Handover.Keeper)
+	}
 	for _, f := range g.FPM {
 		k := f.Commands()
 		for _, argv := range [][]string{k.Start, k.Quit, k.Reload, k.Kill, k.Test} {

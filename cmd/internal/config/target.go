@@ -24,6 +24,8 @@ type Strategy string
 const (
 	Drain  Strategy = "drain"  // out of the pool, quit, swap, start, prove, back
 	Reload Strategy = "reload" // swap and SIGUSR2 at once while pooled; only in the Realpath layout
+	// ByHandover starts the new release's php-fpm beside the old one, proves it, and renames its socket into service.
+	ByHandover Strategy = "handover"
 )
 
 // The formats of logs.
@@ -42,6 +44,7 @@ type Target struct {
 	HealthFlag string   `yaml:"health_flag"` // exists while the host is out; the web server's health check fails by it
 	Layout     Layout   `yaml:"layout"`
 	Strategy   Strategy `yaml:"strategy"`
+	Handover   Handover `yaml:"handover"`
 	FPM        []FPM    `yaml:"php_fpm" show:"none"`   // empty: a maintenance host
 	Balancers  []string `yaml:"balancers" show:"none"` // names; empty: nobody has to be told, the host itself must go quiet
 	WarmUp     WarmUp   `yaml:"warm_up"`
@@ -71,7 +74,8 @@ type WarmUp struct {
 // Request is one warm-up request.
 type Request struct {
 	Path   string `yaml:"path"`
-	Host   string `yaml:"host"` // Host header
+	Script string `yaml:"script,omitempty"` // that the web server runs for it; empty: the path itself
+	Host   string `yaml:"host"`             // Host header
 	Status int    `yaml:"status"`
 }
 
@@ -101,7 +105,8 @@ func (s *section) target(base Target, balancers []string) Target {
 	t.Served = s.text("served", base.Served, isTree)
 	t.HealthFlag = s.text("health_flag", base.HealthFlag, isPath)
 	t.Layout = Layout(s.one("layout", string(base.Layout), string(Realpath), string(Absolute)))
-	t.Strategy = Strategy(s.one("strategy", string(base.Strategy), string(Drain), string(Reload)))
+	t.Strategy = Strategy(s.one("strategy", string(base.Strategy), string(Drain), string(Reload), string(ByHandover)))
+	t.Handover = s.handover(base.Handover)
 	if fpm := s.fpms("php_fpm"); fpm != nil {
 		t.FPM = fpm
 	}
@@ -129,7 +134,7 @@ func (s *section) target(base Target, balancers []string) Target {
 func baseTarget() Target {
 	return Target{
 		Root: "/srv/mediawiki-releases", Served: "/srv/mediawiki",
-		Layout: Absolute, Strategy: Drain,
+		Layout: Absolute, Strategy: Drain, Handover: baseHandover(),
 		WarmUp: WarmUp{Web: "http://127.0.0.1:80", SameHeaders: []string{}, Rounds: 2, Requests: []Request{}},
 		Limits: Limits{
 			Answer: 3 * time.Second, Quit: 5 * time.Second, Start: 20 * time.Second, WarmUp: 20 * time.Second, Prove: 10 * time.Second,
@@ -183,7 +188,7 @@ func (s *section) warmUp(base WarmUp) WarmUp {
 			q.missing("path", "what to ask for, such as /wiki/Main_Page")
 			q.missing("host", "the Host header, such as en.wikipedia.org")
 			w.Requests = append(w.Requests, Request{
-				Path: q.text("path", "", isURLPath), Host: q.text("host", "", isHostHeader), Status: q.integer("status", 200, 200, 499),
+				Path: q.text("path", "", isURLPath), Script: q.text("script", "", isScript), Host: q.text("host", "", isHostHeader), Status: q.integer("status", 200, 200, 499),
 			})
 			q.close()
 		}
