@@ -91,8 +91,13 @@ func runtimeConfig(c *config.Config, g *config.Group) any {
 		Quiet:   fpm.Watch{Ignore: ownPaths(g)},
 		Outside: g.OutsideCode,
 	}
+	if g.Strategy == config.ByHandover {
+		conf.Keeper = fpm.Keeper{
+			Command: g.Handover.Keeper, Keep: fpm.Duration(g.Handover.KeepPrevious), DocumentRoot: g.Handover.DocumentRoot, Params: params(g),
+		}
+	}
 	for _, r := range g.WarmUp.Requests {
-		page := fpm.Page{Path: r.Path, Host: r.Host, Status: r.Status}
+		page := fpm.Page{Path: r.Path, Script: r.Script, Host: r.Host, Status: r.Status}
 		if h := g.WarmUp.MarkerHeader; h != "" {
 			page.Want = map[string]string{h: "{release}"}
 		}
@@ -102,6 +107,15 @@ func runtimeConfig(c *config.Config, g *config.Group) any {
 		conf.Instances = append(conf.Instances, instance(f))
 	}
 	return conf
+}
+
+// params are what a page of the warm-up carries besides the usual FastCGI parameters.
+func params(g *config.Group) map[string]string {
+	all := map[string]string{}
+	for _, p := range g.Handover.Params {
+		all[p.Name] = p.Value
+	}
+	return all
 }
 
 // ownPaths are those that no user asks for.

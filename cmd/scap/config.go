@@ -9,12 +9,13 @@ import (
 func newConfigCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
-		Short: "check or show the configuration, or print targets' sudoers lines",
+		Short: "check or show the configuration, or print what root installs on targets",
 		Long:  "Reads the configuration and changes nothing. scap.yaml in the source tree is a complete, commented example.",
 		Args:  verbOnly,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(
+		newKeeperCommand(a),
 		&cobra.Command{
 			Use: "check", Short: "report every mistake at once, with file, line and column", Args: argCount(0, 0),
 			RunE: func(*cobra.Command, []string) error {

@@ -96,6 +96,7 @@ func (f *fleet) phase(c config.Phase, later []config.Phase, o planOptions) (phas
 		ph.After = o.after
 		ph.Hint = strings.TrimPrefix(ph.Hint+"\n", "\n") + fmt.Sprintf("The change is on %s: look at it now. A yes approves and merges %s.", nameSome(ph.Targets), o.after.Text)
 	}
+	ph.Share = float64(c.Share)
 	ph.Fanout.Width = c.Width.Of(len(c.Hosts))
 	ph.Fanout.MaxFailures = c.MaxFailures.Of(len(c.Hosts))
 	ph.Fanout.Timeout = c.Timeout

@@ -91,7 +91,7 @@ func (f *fleet) add(h config.Host, d *dialler, src push.Source, balancers map[st
 		behind = append(behind, balancers[name]...)
 	}
 	opt := pool.Options{
-		Reload: g.Strategy == config.Reload, Emergency: o.emergency,
+		Reload: g.Strategy == config.Reload, Handover: g.Strategy == config.ByHandover, Emergency: o.emergency,
 		Window: g.Limits.QuietWindow, QuietLimit: g.Limits.QuietTimeout, HealthLimit: g.Limits.Healthy,
 		SwitchLimit: host.SwitchWait, Checks: o.checks, Fit: o.fit,
 	}

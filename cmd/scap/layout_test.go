@@ -16,7 +16,7 @@ import (
 // "*" allows everything but what stands in forbidden.
 var rooms = map[string][]string{
 	"cmd/scap":            {"*"},
-	"cmd/scap-agent":      {"sync/agent", "sync/store", "sync/release", "targets/fpm", "targets/fpm/keeper", "targets/fpm/namespace", "canary/logs", "canary/probe"},
+	"cmd/scap-agent":      {"sync/agent", "sync/store", "sync/release", "targets/fpm", "targets/fpm/keeper", "targets/fpm/namespace", "targets/fpm/webserver", "canary/logs", "canary/probe"},
 	"cmd/internal/config": {},
 	"cmd/internal/ui":     {"phases", "phases/journal"},
 
@@ -32,6 +32,7 @@ var rooms = map[string][]string{
 	"targets/fpm/effective": {},
 	"targets/fpm/keeper":    {"sync/release", "targets/fpm/proc", "targets/fpm/fcgi", "targets/fpm/effective", "targets/fpm/namespace"},
 	"targets/fpm/namespace": {"sync/release"},
+	"targets/fpm/webserver": {},
 	"targets/lease":         {},
 	"targets/pool":          {"targets", "sync/release"},
 	"targets/remote":        {"targets", "sync/push", "sync/wire", "sync/release"},

@@ -43,6 +43,8 @@ type Road struct {
 	// Wanted is the configured strategy when it cannot be had now, and Why says why in words for people.
 	Wanted string `json:"wanted,omitempty"`
 	Why    string `json:"why,omitempty"`
+	// Adopted says that scap's keeper starts and ends the runtime, not the distribution's unit.
+	Adopted bool `json:"adopted,omitempty"`
 	// Warm are releases for which the host keeps a proven runtime besides the one that serves: going there is one rename.
 	Warm []ID `json:"warm,omitempty"`
 	// TookRename and TookStart are how long the last switch of this host to a warm and to a cold release took, from the
