@@ -31,6 +31,18 @@ func Run(t *testing.T, make func(t *testing.T) Rig) {
 		{"sees an outside request", quietSeesOutside},
 		{"counts the requests of others", countsRequests},
 		{"writes a nonce into its own log", writesNonce},
+		{"stops nobody whom users reach", stopsNobody},
+		{"serves throughout a handover", servesThroughout},
+		{"returns to what is kept by a rename", returnsByRename},
+		{"changes hands", changesHands},
+		{"tries a release and abandons it", triesAndAbandons},
+		{"makes what is tried what all get", promotes},
+		{"tries no broken release on users", triesBroken},
+		{"tries nothing when the start fails", triesWithoutStart},
+		{"tries nothing where two do not fit", triesWithoutRoad},
+		{"tries nothing when cancelled before", trialCancelledBefore},
+		{"tries wholly or not when cancelled", trialCancelledInTheMiddle},
+		{"ends a trial when its time is over", trialEnds},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {

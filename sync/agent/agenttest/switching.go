@@ -27,6 +27,12 @@ func provesWhatRuns(ctx context.Context, t *testing.T, r Rig) {
 	if err := r.Runtime.Check(ctx); err != nil {
 		t.Errorf("check of a good host: %v", err)
 	}
+	if byHandover := proof.Road.Strategy == release.ByHandover; byHandover != r.Handover {
+		t.Errorf("the road is %+v on a rig with Handover %t", proof.Road, r.Handover)
+	}
+	if proof.Trial != nil {
+		t.Errorf("a trial of %s that nobody began", proof.Trial.Release.Short())
+	}
 	r.serves(ctx, t, r.A)
 }
 
@@ -40,7 +46,7 @@ func switchesThereAndBack(ctx context.Context, t *testing.T, r Rig) {
 		if proof.Release != step.to || proof.Reason != "" {
 			t.Errorf("switch answers with a proof of %s, reason %q; want %s", proof.Release.Short(), proof.Reason, step.to.Short())
 		}
-		if proof.Started.Before(before.Started) {
+		if !r.Handover && proof.Started.Before(before.Started) { // a kept runtime began before
 			t.Errorf("started at %v, before the one it replaced, %v", proof.Started, before.Started)
 		}
 		r.serves(ctx, t, step.to)
@@ -61,12 +67,23 @@ func refusesLinkWithoutRestart(ctx context.Context, t *testing.T, r Rig) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if page.Pure(r.Marks[r.A]) != nil && page.Pure(r.Marks[r.B]) != nil {
+	switch pure := page.Pure(r.Marks[r.A]) == nil || page.Pure(r.Marks[r.B]) == nil; {
+	case r.Handover:
+		if err := page.Pure(r.Marks[r.A]); err != nil {
+			t.Errorf("a view after a link behind its back: %v; what serves must not see it", err)
+		}
+		if proof, err := r.Runtime.State(ctx); err != nil || proof.Release == r.B {
+			t.Errorf("after a link behind its back the runtime proves %s, %v", proof.Release.Short(), err)
+		}
+	case !pure:
 		t.Logf("a view without a restart: status %d, marks %v", page.Status, page.Marks)
-	} else if r.Expire != nil {
-		t.Errorf("a view without a restart is good: status %d, marks %v; the rig does not show the danger", page.Status, page.Marks)
+		r.refuses(ctx, t)
+	default:
+		if r.Expire != nil {
+			t.Errorf("a view without a restart is good: status %d, marks %v; the rig does not show the danger", page.Status, page.Marks)
+		}
+		r.refuses(ctx, t)
 	}
-	r.refuses(ctx, t)
 	if proof, _, err := r.switchTo(ctx, r.A, r.B); err != nil || proof.Release != r.B {
 		t.Fatalf("switch of a host that was linked behind its back: %s, %v", proof.Release.Short(), err)
 	}
@@ -78,6 +95,9 @@ func linksOnce(ctx context.Context, t *testing.T, r Rig) {
 	_, err := r.Runtime.Switch(ctx, release.Switch{From: r.A, To: r.B, Token: 1}, func(ctx context.Context) error {
 		calls++
 		running = r.Running()
+		if r.Handover {
+			r.serves(ctx, t, r.A) // what has started is proven, and users know nothing of it
+		}
 		return r.Link(ctx, r.B)
 	})
 	if err != nil {
@@ -86,8 +106,11 @@ func linksOnce(ctx context.Context, t *testing.T, r Rig) {
 	if calls != 1 {
 		t.Errorf("link was called %d times", calls)
 	}
-	if len(running) > 0 && !r.Reload {
+	switch beside := r.Reload || r.Handover; {
+	case !beside && len(running) > 0:
 		t.Errorf("processes %v ran while the link was swapped", running)
+	case r.Handover && len(running) == 0:
+		t.Error("nothing ran while the link was swapped: users were not served")
 	}
 }
 
@@ -96,6 +119,9 @@ func failingLink(ctx context.Context, t *testing.T, r Rig) {
 	_, err := r.Runtime.Switch(ctx, release.Switch{From: r.A, To: r.B, Token: 1}, func(context.Context) error { return wrong })
 	if !errors.Is(err, wrong) {
 		t.Fatalf("switch whose link fails: %v", err)
+	}
+	if r.Handover {
+		r.untouched(ctx, t)
 	}
 	if proof, _, err := r.switchTo(ctx, r.B, r.A); err != nil || proof.Release != r.A {
 		t.Fatalf("the way back: %s, %v", proof.Release.Short(), err)
@@ -144,8 +170,8 @@ func inFlight(ctx context.Context, t *testing.T, r Rig) {
 		t.Fatalf("switch: %s, %v", proof.Release.Short(), err)
 	}
 	page := await(ctx, t, busy)
-	// By reload the request goes on while the link is swapped; a long one may then be mixed in the layout that preflight
-	// refuses, but it is never killed.
+	// By handover the old runtime ends it. By reload it goes on while the link is swapped; a long one may then be mixed in
+	// the layout that preflight refuses, but it is never killed.
 	if err := page.Pure(r.Marks[r.A]); err != nil {
 		t.Errorf("the request in flight: %v", err)
 	}
@@ -162,10 +188,28 @@ func emergency(ctx context.Context, t *testing.T, r Rig) {
 	if err != nil || proof.Release != r.B {
 		t.Fatalf("switch: %s, %v", proof.Release.Short(), err)
 	}
-	if page := await(ctx, t, busy); page.Pure(r.Marks[r.A]) == nil {
+	if r.Handover {
+		r.nobodyWaited(ctx, t, busy)
+	} else if page := await(ctx, t, busy); page.Pure(r.Marks[r.A]) == nil {
 		t.Error("the emergency switch waited for the request in flight")
 	}
 	r.serves(ctx, t, r.B)
+}
+
+// nobodyWaited fails the test when a request, begun before a switch that has just ended, has been waited for. The old
+// runtime may end it afterwards; no other may.
+func (r Rig) nobodyWaited(ctx context.Context, t *testing.T, busy <-chan Page) {
+	t.Helper()
+	select {
+	case page := <-busy:
+		if page.Pure(r.Marks[r.A]) == nil {
+			t.Error("the emergency switch waited for the request in flight")
+		}
+	default:
+		if page := await(ctx, t, busy); page.Status != 0 && page.Pure(r.Marks[r.A]) != nil {
+			t.Errorf("the request in flight: status %d, marks %v", page.Status, page.Marks)
+		}
+	}
 }
 
 func await(ctx context.Context, t *testing.T, c <-chan Page) Page {
