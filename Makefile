@@ -1,7 +1,7 @@
 # Two commands for everybody: `make demo` and `make test`. The rest is for those who work on scap.
 GO       ?= go
 PACKAGES  = php8.2-fpm php8.2-cli php-apcu php8.2-sqlite3 php8.2-intl php8.2-mbstring php8.2-xml php8.2-curl \
-            mediawiki nginx-light haproxy memcached rsync sqlite3 openssh-server openssh-client prometheus git ngircd prometheus-pushgateway
+            mediawiki nginx-light apache2-bin haproxy memcached rsync sqlite3 openssh-server openssh-client prometheus git ngircd prometheus-pushgateway
 TOOLS     = .tools/bin
 LINT      = $(TOOLS)/golangci-lint
 MEMORY    = TMPDIR=$$([ -w /dev/shm ] && [ "$$(df --output=avail -m /dev/shm | tail -1)" -gt 4000 ] && echo /dev/shm || echo $${TMPDIR:-/tmp})
