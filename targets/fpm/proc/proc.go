@@ -28,7 +28,7 @@ type Process struct {
 
 // The titles that php-fpm gives its processes: what follows is the configuration file and ")", or the pool's name.
 const (
-	MasterTitle = "php-fpm: master Process ("
+	MasterTitle = "php-fpm: master process ("
 	WorkerTitle = "php-fpm: pool "
 	maxTitle    = 4096
 )
