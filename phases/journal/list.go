@@ -53,6 +53,7 @@ type Group struct {
 	Name    string   `json:"name"`
 	Targets []string `json:"targets"`
 	GateOff string   `json:"gate_off,omitempty"` // why the phase has no gate
+	Share   float64  `json:"share,omitempty"`    // of each target's requests, that the release is tried on first; 0: it is not
 }
 
 // Deploy is one journal in short.
@@ -67,7 +68,7 @@ type Deploy struct {
 	How     string // one of the words of an End, or empty: it runs, or died
 	Text    string // of the last End
 	Failed  bool   // a gate failed To, in the deploy or in the watch after it
-	Changed bool   // an activation was intended
+	Changed bool   // an activation was intended, or a trial: users may have been served To
 	Err     error  // why the journal could not be read to its end
 
 	Watched    Watching  // the watch after the end
@@ -104,7 +105,7 @@ func (d *Deploy) take(r Record) {
 		d.From = r.From
 	case r.Kind == Ruled && r.Verdict == "fail":
 		d.Failed = true
-	case r.Kind == Intent && r.Act == Activate:
+	case r.Kind == Intent && (r.Act == Activate || r.Act == Try):
 		d.Changed = true
 	case r.Kind == End:
 		d.How, d.Text, d.Ended = r.Verdict, r.Text, r.At

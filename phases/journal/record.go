@@ -46,7 +46,7 @@ const (
 	Merge     = "merge"   // the changes of a backport, between two phases
 	LookUp    = "look-up" // the changes and what they depend on
 	Compose   = "compose" // the tree, out of repositories, patches and steps
-	Try       = "try"     // Target runs the release To beside From and sends it a share of its requests; taken back by Abandon
+	Try       = "try"     // Target runs the release To beside From and sends it a share of its requests (Data: a Term); taken back by Abandon
 	Abandon   = "abandon" // the trial ends; Target serves From to all, as before
 	Isolate   = "isolate" // Target serves badly by itself (Text): it leaves the pool and keeps its release
 )
