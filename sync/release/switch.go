@@ -30,6 +30,17 @@ const (
 	GiveUp Hand = "giveup" // and back
 )
 
+// Back is the hand that undoes h.
+func (h Hand) Back() Hand {
+	switch h {
+	case Adopt:
+		return GiveUp
+	case GiveUp:
+		return Adopt
+	}
+	return h
+}
+
 // The roads from one release to another, as strategies are called.
 const (
 	ByDrain    = "drain"
@@ -45,8 +56,11 @@ type Road struct {
 	Why    string `json:"why,omitempty"`
 	// Adopted says that scap's keeper starts and ends the runtime, not the distribution's unit.
 	Adopted bool `json:"adopted,omitempty"`
-	// Warm are releases for which the host keeps a proven runtime besides the one that serves: going there is one rename.
+	// Warm are releases for which the host keeps a proven runtime besides the one that serves, one that is tried too: going
+	// there is one rename, also on a host that has no room for another start (Wanted is ByHandover then).
 	Warm []ID `json:"warm,omitempty"`
+	// NoTrial is why no release can be tried on a share of the requests, on a host that could hand over; empty: one can.
+	NoTrial string `json:"no_trial,omitempty"`
 	// TookRename and TookStart are how long the last switch of this host to a warm and to a cold release took, from the
 	// question to the proof; 0: none was made yet.
 	TookRename time.Duration `json:"took_rename,omitempty"`
@@ -54,17 +68,30 @@ type Road struct {
 }
 
 // To says what a switch to id would be: "rename" to a warm runtime, "start" of one beside the old, "reload" or "drain"; and
-// how long the last one of its kind took on this host, 0 when that is not known.
+// how long the last one of its kind took on this host, 0 when that is not known. The zero Road is a drain.
 func (r Road) To(id ID) (kind string, took time.Duration) {
 	switch {
-	case r.Strategy == ByHandover && slices.Contains(r.Warm, id):
-		return "rename", r.TookRename
+	case (r.Strategy == ByHandover || r.Wanted == ByHandover) && slices.Contains(r.Warm, id):
+		return ByRename, r.TookRename
 	case r.Strategy == ByHandover:
-		return "start", r.TookStart
+		return ByStart, r.TookStart
 	case r.Strategy == "":
 		return ByDrain, 0
 	}
 	return r.Strategy, 0
+}
+
+// The kinds of a handover, besides the strategies themselves, as To says them.
+const (
+	ByRename = "rename"
+	ByStart  = "start"
+)
+
+// Beside reports whether a switch to id disturbs no user: the runtime of id is there, or is started, beside the one that
+// serves.
+func (r Road) Beside(id ID) bool {
+	kind, _ := r.To(id)
+	return kind == ByRename || kind == ByStart
 }
 
 // Trial is a second runtime of a host, with another release, that a share of the host's requests goes to.
