@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/textproto"
 	"strconv"
 	"strings"
@@ -37,6 +38,7 @@ const (
 // Answer is what php-fpm said to one request.
 type Answer struct {
 	Status    int
+	Header    http.Header
 	Body      []byte
 	Complaint string // what came on the error stream
 }
@@ -166,7 +168,7 @@ func parseAnswer(stdout []byte) (Answer, error) {
 	if err != nil {
 		return Answer{}, fmt.Errorf("answer's headers: %w", err)
 	}
-	a := Answer{Status: 200, Body: body}
+	a := Answer{Status: 200, Header: http.Header(headers), Body: body}
 	if text := headers.Get("Status"); text != "" {
 		code, _, _ := strings.Cut(text, " ")
 		if a.Status, err = strconv.Atoi(code); err != nil || a.Status < 100 || a.Status > 999 {
