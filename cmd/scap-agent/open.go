@@ -14,6 +14,7 @@ import (
 	"scap/sync/agent"
 	"scap/sync/store"
 	"scap/targets/fpm"
+	"scap/targets/fpm/webserver"
 )
 
 // open composes the host that the orchestrator describes: its store, what runs there, and what can be asked of it.
@@ -25,7 +26,7 @@ func open(_ context.Context, c agent.Config) (*agent.Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	answer := map[string]agent.Answerer{"probe": probe.Answer, "command": agent.RunCommand}
+	answer := map[string]agent.Answerer{"probe": probe.Answer, "command": agent.RunCommand, "webserver": webserver.Ask}
 	if given(c.Logs) {
 		var lc logs.Config
 		if err := strict("logs", c.Logs, &lc); err != nil {

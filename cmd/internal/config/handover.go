@@ -19,6 +19,7 @@ type Handover struct {
 	StateDir     string        `yaml:"state_dir"`     // the keeper's record: root's, outlives a reboot
 	RunDir       string        `yaml:"run_dir"`       // sockets and configurations of the masters: root's
 	Reserve      Size          `yaml:"reserve"`       // memory that must be left beside a second master
+	WebConfig    []string      `yaml:"web_config"`    // the web server's main files; none: the distribution's
 }
 
 // Param is one FastCGI parameter.
@@ -68,7 +69,7 @@ func baseHandover() Handover {
 	return Handover{
 		Keeper:       []string{"/usr/bin/sudo", "-n", "/usr/local/sbin/scap-agent", "keeper"},
 		KeepPrevious: 10 * time.Minute, DocumentRoot: "docroot", Params: []Param{},
-		StateDir: "/var/lib/scap-keeper", RunDir: "/run/scap", Reserve: 512 << 20,
+		StateDir: "/var/lib/scap-keeper", RunDir: "/run/scap", Reserve: 512 << 20, WebConfig: []string{},
 	}
 }
 
@@ -82,6 +83,7 @@ func (s *section) handover(base Handover) Handover {
 		StateDir:     sub.text("state_dir", base.StateDir, isTree),
 		RunDir:       sub.text("run_dir", base.RunDir, isTree, leavesRoom),
 		Reserve:      sub.size("reserve", base.Reserve, 0, 1<<40),
+		WebConfig:    sub.texts("web_config", base.WebConfig, isPath),
 	}
 	if argv := sub.argv("keeper"); argv != nil {
 		h.Keeper = argv

@@ -15,7 +15,7 @@ groups:
     hosts: [a, b]
     strategy: handover
     balancers: none
-    handover: {keeper: [/usr/bin/sudo, -n, /opt/scap, keeper, --conf, /etc/k.json], keep_previous: 1h, document_root: w/docs, params: {HTTPS: "on", HTTP_X_A: ""}, state_dir: /var/k, run_dir: /run/k, reserve: 1GB}
+    handover: {keeper: [/usr/bin/sudo, -n, /opt/scap, keeper, --conf, /etc/k.json], keep_previous: 1h, document_root: w/docs, params: {HTTPS: "on", HTTP_X_A: ""}, state_dir: /var/k, run_dir: /run/k, reserve: 1GB, web_config: [/etc/nginx.conf]}
     php_fpm: [{name: www, listen: /run/www.sock, trial: /run/trial.sock, config: /etc/fpm.conf, control: {systemd: fpm.service}}]
     warm_up: {requests: [{path: /wiki/Main, script: /w/index.php, host: en.x}, {path: "/w/api.php?x=/y", host: en.x}]}
     logs: [{path: /l, format: access-json}]
@@ -30,7 +30,7 @@ func TestHandover(t *testing.T) {
 	want := Handover{
 		Keeper:       []string{"/usr/bin/sudo", "-n", "/opt/scap", "keeper", "--conf", "/etc/k.json"},
 		KeepPrevious: time.Hour, DocumentRoot: "w/docs", Params: []Param{{"HTTPS", "on"}, {"HTTP_X_A", ""}},
-		StateDir: "/var/k", RunDir: "/run/k", Reserve: 1 << 30,
+		StateDir: "/var/k", RunDir: "/run/k", Reserve: 1 << 30, WebConfig: []string{"/etc/nginx.conf"},
 	}
 	g := c.Group("all")
 	if diff := cmp.Diff(want, g.Handover); diff != "" {

@@ -124,7 +124,7 @@ func readRecords(r *bufio.Reader) (stdout []byte, complaint string, err error) {
 	var errs bytes.Buffer
 	for {
 		if _, err := io.ReadFull(r, header[:]); err != nil {
-			return nil, "", fmt.Errorf("the Answer broke off: %w", err)
+			return nil, "", fmt.Errorf("the answer broke off: %w", err)
 		}
 		length, padding := int(binary.BigEndian.Uint16(header[4:])), int(header[6])
 		if header[0] != fcgiVersion {
@@ -135,13 +135,13 @@ func readRecords(r *bufio.Reader) (stdout []byte, complaint string, err error) {
 		}
 		content := make([]byte, length+padding)
 		if _, err := io.ReadFull(r, content); err != nil {
-			return nil, "", fmt.Errorf("the Answer broke off: %w", err)
+			return nil, "", fmt.Errorf("the answer broke off: %w", err)
 		}
 		content = content[:length]
 		switch header[1] {
 		case fcgiStdout:
 			if len(stdout)+length > maxAnswer {
-				return nil, "", fmt.Errorf("Answer of more than %d bytes", maxAnswer)
+				return nil, "", fmt.Errorf("answer of more than %d bytes", maxAnswer)
 			}
 			stdout = append(stdout, content...)
 		case fcgiStderr:
@@ -161,7 +161,7 @@ func readRecords(r *bufio.Reader) (stdout []byte, complaint string, err error) {
 func parseAnswer(stdout []byte) (Answer, error) {
 	head, body, found := bytes.Cut(stdout, []byte("\r\n\r\n"))
 	if !found || len(head) > maxAnswerHeaders {
-		return Answer{}, fmt.Errorf("Answer of %d bytes without an end of its headers", len(stdout))
+		return Answer{}, fmt.Errorf("answer of %d bytes without an end of its headers", len(stdout))
 	}
 	lines := textproto.NewReader(bufio.NewReader(io.MultiReader(bytes.NewReader(head), strings.NewReader("\r\n\r\n"))))
 	headers, err := lines.ReadMIMEHeader()

@@ -56,7 +56,7 @@ func TestAnswersAreReadWhole(t *testing.T) {
 				return
 			}
 			if err != nil || a.Status != c.want.Status || !bytes.Equal(a.Body, c.want.Body) || a.Complaint != c.want.Complaint {
-				t.Errorf("Answer %+v, %v; want %+v", a, err, c.want)
+				t.Errorf("answer %+v, %v; want %+v", a, err, c.want)
 			}
 		})
 	}
