@@ -2,33 +2,17 @@ package webserver
 
 import (
 	"fmt"
+	"math"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
 
-// directive is one of nginx's: words up to a semicolon, or up to the brace that opens its block.
-type directive struct {
-	file  string
-	line  int
-	words []string
-	block []directive
-	open  bool // it has a block
-}
-
-func (d directive) name() string { return d.words[0] }
-
-func (d directive) text() string {
-	if d.open {
-		return strings.Join(d.words, " ") + " {"
-	}
-	return strings.Join(d.words, " ") + ";"
-}
-
 // nginx reads a configuration from its main file on.
 func (r *reader) nginx(file string) {
 	root := r.parseNginx(file, filepath.Dir(file), 0)
-	n := &nginx{reader: r, upstreams: map[string]directive{}}
+	n := &nginx{reader: r, upstreams: map[string]directive{}, choices: map[string]directive{}}
 	n.collect(root)
 	for _, u := range n.upstreams {
 		n.upstream(u)
@@ -36,156 +20,20 @@ func (r *reader) nginx(file string) {
 	n.walk(root, level{})
 }
 
-// parseNginx reads one file and what it includes.
-func (r *reader) parseNginx(file, dir string, depth int) []directive {
-	if depth > maxDepth {
-		r.problem("%s: includes nested deeper than %d", file, maxDepth)
-		return nil
-	}
-	text, ok := r.text(file)
-	if !ok {
-		return nil
-	}
-	t := &tokens{text: text, line: 1}
-	list, err := t.block(file, false)
-	if err != nil {
-		r.problem("%s:%d: %v", file, t.line, err)
-	}
-	return r.expand(list, dir, depth)
-}
-
-// expand puts what is included in the place of each include.
-func (r *reader) expand(list []directive, dir string, depth int) (all []directive) {
-	for _, d := range list {
-		if d.name() == "include" && len(d.words) == 2 && !d.open {
-			for _, path := range r.included(d.words[1], dir) {
-				all = append(all, r.parseNginx(path, dir, depth+1)...)
-			}
-			continue
-		}
-		d.block = r.expand(d.block, dir, depth)
-		all = append(all, d)
-	}
-	return all
-}
-
-// tokens cuts nginx's language into words.
-type tokens struct {
-	text string
-	at   int
-	line int
-}
-
-// next returns a word, or one of ; { }. An empty one is the end.
-func (t *tokens) next() (word string, line int, err error) {
-	for t.at < len(t.text) {
-		switch c := t.text[t.at]; {
-		case c == '\n':
-			t.line++
-			t.at++
-		case c == ' ' || c == '\t' || c == '\r':
-			t.at++
-		case c == '#':
-			for t.at < len(t.text) && t.text[t.at] != '\n' {
-				t.at++
-			}
-		case c == ';' || c == '{' || c == '}':
-			t.at++
-			return string(c), t.line, nil
-		case c == '"' || c == '\'':
-			return t.quoted(c)
-		default:
-			return t.plain(), t.line, nil
-		}
-	}
-	return "", t.line, nil
-}
-
-func (t *tokens) quoted(quote byte) (string, int, error) {
-	line := t.line
-	var b strings.Builder
-	for t.at++; t.at < len(t.text); t.at++ {
-		switch c := t.text[t.at]; {
-		case c == quote:
-			t.at++
-			if b.Len() == 0 {
-				return `""`, line, nil
-			}
-			return b.String(), line, nil
-		case c == '\\' && t.at+1 < len(t.text):
-			t.at++
-			b.WriteByte(t.text[t.at])
-		default:
-			if c == '\n' {
-				t.line++
-			}
-			b.WriteByte(c)
-		}
-	}
-	return "", line, fmt.Errorf("a quote that line %d opens has no end", line)
-}
-
-func (t *tokens) plain() string {
-	from := t.at
-	for t.at < len(t.text) && !strings.ContainsRune(" \t\r\n;", rune(t.text[t.at])) {
-		switch c := t.text[t.at]; {
-		case c == '\\' && t.at+1 < len(t.text):
-			t.at++
-		case c == '{' && t.at > from && t.text[t.at-1] != '$', c == '}' && !strings.Contains(t.text[from:t.at], "${"):
-			return t.text[from:t.at]
-		}
-		t.at++
-	}
-	return t.text[from:t.at]
-}
-
-// block reads directives up to the end, or the brace that ends the block.
-func (t *tokens) block(file string, inner bool) (list []directive, err error) {
-	var d directive
-	for {
-		word, line, err := t.next()
-		switch {
-		case err != nil:
-			return list, err
-		case word == "":
-			if inner || len(d.words) > 0 {
-				return list, fmt.Errorf("the file ends in the middle of a block or directive")
-			}
-			return list, nil
-		case word == "}":
-			if !inner || len(d.words) > 0 {
-				return list, fmt.Errorf("a } that closes nothing")
-			}
-			return list, nil
-		case (word == ";" || word == "{") && len(d.words) == 0:
-			return list, fmt.Errorf("%s without a directive", word)
-		case word == "{":
-			d.open = true
-			if d.block, err = t.block(file, true); err != nil {
-				return list, err
-			}
-			list, d = append(list, d), directive{}
-		case word == ";":
-			list, d = append(list, d), directive{}
-		default:
-			if len(d.words) == 0 {
-				d.file, d.line = file, line
-			}
-			d.words = append(d.words, word)
-		}
-	}
-}
-
 // nginx is a configuration being looked at.
 type nginx struct {
 	*reader
 	upstreams map[string]directive
+	choices   map[string]directive // variables that stand for one of several: by split_clients or map
 }
 
 func (n *nginx) collect(list []directive) {
 	for _, d := range list {
 		if d.name() == "upstream" && len(d.words) == 2 {
 			n.upstreams[d.words[1]] = d
+		}
+		if (d.name() == "split_clients" || d.name() == "map") && len(d.words) == 3 {
+			n.choices[d.words[2]] = d
 		}
 		n.collect(d.block)
 	}
@@ -203,7 +51,7 @@ func unixPath(address string) string {
 
 // upstream looks at one that leads to a pool.
 func (n *nginx) upstream(u directive) {
-	main, trial := -1, -1
+	main, trial, sticky := -1, -1, n.split(u.words[1])
 	var pool Pool
 	var at directive // the server line of Listen
 	for _, d := range u.block {
@@ -213,13 +61,15 @@ func (n *nginx) upstream(u directive) {
 		p, isTrial, ok := n.pool(unixPath(d.words[1]))
 		switch {
 		case !ok:
+		case slices.Contains(d.words, "backup"): // of users who are split by a variable: see chosen
+			sticky = true
 		case isTrial:
 			trial = weight(d)
 		default:
 			pool, main, at = p, weight(d), d
 		}
 	}
-	if main < 0 {
+	if main < 0 && !sticky {
 		return
 	}
 	for _, d := range u.block {
@@ -227,10 +77,22 @@ func (n *nginx) upstream(u directive) {
 			n.found(Line{File: d.file, Number: d.line, Have: d.text(), Must: true, Why: "a connection kept to a php-fpm that ends loses the next POST on it"})
 		}
 	}
-	if pool.Trial == "" || trial > 0 && n.weighs(main, trial) {
+	if sticky || pool.Trial == "" || trial > 0 && n.weighs(main, trial) {
 		return
 	}
 	n.found(n.second(at, pool))
+}
+
+// split reports whether an upstream is one of those between which a variable chooses.
+func (n *nginx) split(name string) bool {
+	for _, c := range n.choices {
+		for _, d := range c.block {
+			if len(d.words) == 2 && d.words[1] == name {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // second is the line that an upstream needs for trials beside, or in place of, the one of a pool.
@@ -334,12 +196,65 @@ func (n *nginx) reaches(d directive) (Pool, bool) {
 		}
 		return p, ok
 	}
-	for _, s := range n.upstreams[d.words[1]].block {
-		if s.name() == "server" && len(s.words) > 1 {
-			if p, trial, ok := n.pool(unixPath(s.words[1])); ok && !trial {
-				return p, true
-			}
+	if c, ok := n.choices[d.words[1]]; ok {
+		return n.chosen(c)
+	}
+	p, _, ok := n.leads(d.words[1])
+	return p, ok
+}
+
+// leads finds the pool that the name of an upstream, or an address, leads to; first says that its trial is asked first.
+func (n *nginx) leads(to string) (p Pool, first, ok bool) {
+	if path := unixPath(to); path != "" {
+		return n.pool(path)
+	}
+	for _, s := range n.upstreams[to].block {
+		if s.name() != "server" || len(s.words) < 2 {
+			continue
+		}
+		q, trial, is := n.pool(unixPath(s.words[1]))
+		if !is {
+			continue
+		}
+		first = first || trial && !slices.Contains(s.words, "backup")
+		if !trial {
+			p, ok = q, true
 		}
 	}
-	return Pool{}, false
+	return p, first, ok
+}
+
+// chosen looks at users who are split by something of theirs, such as a cookie: one part must reach the trial first, and the
+// pool when there is none; the rest the pool.
+func (n *nginx) chosen(c directive) (pool Pool, ok bool) {
+	tried := -1.0
+	for _, d := range c.block {
+		if len(d.words) != 2 {
+			continue
+		}
+		p, first, is := n.leads(d.words[1])
+		if !is {
+			continue
+		}
+		pool, ok = p, true
+		if share, err := strconv.ParseFloat(strings.TrimSuffix(d.words[0], "%"), 64); first && err == nil {
+			tried = share / 100
+		}
+	}
+	if !ok || pool.Trial == "" {
+		return pool, ok
+	}
+	if tried > 0 && (n.q.Share <= 0 || math.Abs(tried-n.q.Share) <= n.q.Share/10) {
+		return pool, ok
+	}
+	share := n.q.Share
+	if share <= 0 {
+		share = 0.05
+	}
+	n.found(Line{
+		File: c.file, Number: c.line, Have: c.text(),
+		Why:  fmt.Sprintf("trials need %.3g%% of the users to reach an upstream of server unix:%s max_fails=1 fail_timeout=1s; and server unix:%s backup;", 100*share, pool.Trial, pool.Listen),
+		Want: c.text(),
+	})
+	return pool, ok
 }

@@ -120,6 +120,32 @@ func TestNginx(t *testing.T) {
 	}
 }
 
+const sticky = `http {
+	upstream main { server unix:/run/php/www.sock; }
+	upstream tried { server unix:/run/php/trial.sock max_fails=1 fail_timeout=1s; server unix:/run/php/www.sock backup; }
+	split_clients "$cookie_session" $wiki { 5% tried; * main; }
+	server { root /srv/mediawiki/docroot; location / { fastcgi_pass $wiki; } }
+}
+`
+
+func TestNginxByCookie(t *testing.T) {
+	file := filepath.Join(etc(t, map[string]string{"nginx.conf": sticky}), "nginx.conf")
+	if a := ask(t, file, Pool{Listen: www, Trial: trial}, 0.05); a.Must() || len(a.Lines) > 0 {
+		t.Errorf("%+v", a)
+	}
+	if a := ask(t, file, Pool{Listen: www, Trial: trial}, 0.2); len(a.Lines) != 1 || !strings.Contains(a.Lines[0].Why, "20% of the users") {
+		t.Errorf("another share: %+v", a)
+	}
+	file = filepath.Join(etc(t, map[string]string{"nginx.conf": strings.Replace(sticky, "unix:/run/php/trial.sock", "unix:/run/php/else.sock", 1)}), "nginx.conf")
+	if a := ask(t, file, Pool{Listen: www, Trial: trial}, 0.05); len(a.Lines) != 1 {
+		t.Errorf("no trial: %+v", a)
+	}
+	file = filepath.Join(etc(t, map[string]string{"nginx.conf": strings.Replace(sticky, "www.sock; }", "www.sock; keepalive 4; }", 1)}), "nginx.conf")
+	if a := ask(t, file, Pool{Listen: www}, 0); !a.Must() || len(a.Lines) != 1 {
+		t.Errorf("kept connections: %+v", a)
+	}
+}
+
 func TestNginxByItself(t *testing.T) {
 	for name, c := range map[string]struct {
 		text  string
