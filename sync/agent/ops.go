@@ -20,8 +20,8 @@ func (h *Host) quiet(ctx context.Context, window time.Duration) (release.Quiet, 
 	return h.Runtime.Quiet(ctx, window)
 }
 
-// prune removes releases. What a runtime still runs, and both ends of the last switch, stay whatever keep says; a runtime
-// that cannot be asked stops it.
+// prune removes releases. What a runtime still runs, keeps for the way back or tries, and both ends of the last switch, stay
+// whatever keep says; a runtime that cannot be asked stops it.
 func (h *Host) prune(ctx context.Context, who claim, keep []release.ID) (p wire.Pruned, err error) {
 	err = h.locked(ctx, who, func(in release.Intent) error {
 		proof, err := h.prove(ctx)
@@ -29,6 +29,10 @@ func (h *Host) prune(ctx context.Context, who claim, keep []release.ID) (p wire.
 			return fmt.Errorf("what runs is not known: %w", err)
 		}
 		keep = append(keep, proof.Release, in.Switch.From, in.Switch.To)
+		keep = append(keep, proof.Road.Warm...)
+		if proof.Trial != nil {
+			keep = append(keep, proof.Trial.Release)
+		}
 		for _, i := range proof.Instances {
 			for _, w := range i.Workers {
 				keep = append(keep, w.Release)

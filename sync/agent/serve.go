@@ -14,8 +14,8 @@ import (
 )
 
 // Serve answers one connection until it ends, then returns nil; a broken connection or protocol is an error. When the
-// connection is gone or ctx ends, what is under way is given up, except for a switch, a repair or an adoption that has
-// begun: Serve returns after its end. Rw is closed if it can be; one that cannot must end by itself.
+// connection is gone or ctx ends, what is under way is given up, except for a switch, a repair, an adoption or the end of a
+// trial that has begun: Serve returns after its end. A trial that was being begun is taken back. Rw is closed if it can be; one that cannot must end by itself.
 func Serve(ctx context.Context, h *Host, rw io.ReadWriter) error {
 	return ServeWith(ctx, func(context.Context, Config) (*Host, error) { return h, nil }, rw)
 }
@@ -209,6 +209,10 @@ func (s *session) answer(ctx context.Context, q wire.Request) (any, error) {
 		return with(q, func(b release.Switch) (any, error) { return h.change(ctx, s.as(b.Token, b.Owner), b) })
 	case wire.OpRepair:
 		return with(q, func(b release.Switch) (any, error) { return h.repair(ctx, s.as(b.Token, b.Owner), b) })
+	case wire.OpTry:
+		return with(q, func(b wire.Try) (any, error) { return h.try(ctx, s.as(b.Switch.Token, b.Switch.Owner), b) })
+	case wire.OpEndTry:
+		return with(q, func(b wire.Token) (any, error) { return h.endTry(ctx, s.as(b.Token, "")) })
 	case wire.OpOut:
 		return with(q, func(b wire.Out) (any, error) { return nil, h.out(ctx, s.as(b.Token, b.Owner), b) })
 	case wire.OpQuiet:

@@ -57,6 +57,7 @@ func (h *Host) state(ctx context.Context, ask wire.StateAsk) (wire.State, error)
 	if st.Proof, err = h.prove(ctx); err != nil {
 		st.Proof = release.Proof{Reason: wire.Plain(fmt.Sprintf("the runtime cannot be asked: %v", err), 1000)}
 	}
+	st.Proof.Notes = notes(st.Proof.Notes)
 	if ask.Check {
 		problem(h.check(ctx))
 	}
@@ -64,6 +65,19 @@ func (h *Host) state(ctx context.Context, ask wire.StateAsk) (wire.State, error)
 		return st, context.Cause(ctx)
 	}
 	return st, nil
+}
+
+// notes are what of a runtime's notes fits into an answer, fit to be shown: the newest, which are the last.
+func notes(all []string) []string {
+	const most = 16
+	if len(all) > most {
+		all = all[len(all)-most:]
+	}
+	var plain []string
+	for _, n := range all {
+		plain = append(plain, wire.Plain(n, 500))
+	}
+	return plain
 }
 
 func (h *Host) check(ctx context.Context) error {

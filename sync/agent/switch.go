@@ -11,7 +11,8 @@ import (
 )
 
 // change makes the host serve s.To in place of s.From: store and runtime as one. Once the intent is written it ends,
-// proven new (nil), proven old (wire.Returned) or broken (wire.Broken), whatever becomes of ctx.
+// proven new (nil), proven old (wire.Returned) or broken (wire.Broken), whatever becomes of ctx. A switch that the runtime
+// refuses, as one under traffic that it would have to stop for, has ended proven old.
 func (h *Host) change(ctx context.Context, who claim, s release.Switch) (proof release.Proof, err error) {
 	err = h.locked(ctx, who, func(in release.Intent) error {
 		disk, err := h.Store.Current()
@@ -28,9 +29,9 @@ func (h *Host) change(ctx context.Context, who claim, s release.Switch) (proof r
 		case !s.From.IsZero() && !h.Store.Has(s.From):
 			return wire.Refused.Errorf("release %s is not on the host, so there would be no way back", s.From.Short())
 		}
-		if disk == s.To {
+		if disk == s.To && s.Hand == "" {
 			if proof, err = h.prove(ctx); err == nil && proof.Release == s.To {
-				return h.settle(in, s, release.ProvenNew, nil)
+				return h.stay(ctx, in, s, &proof)
 			}
 		}
 		if err := ctx.Err(); err != nil {
@@ -42,13 +43,25 @@ func (h *Host) change(ctx context.Context, who claim, s release.Switch) (proof r
 	return proof, err
 }
 
+// stay ends a switch to what is proven already: nothing may be tried beside it.
+func (h *Host) stay(ctx context.Context, in release.Intent, s release.Switch, p *release.Proof) (err error) {
+	if *p, err = h.alone(context.WithoutCancel(ctx), *p); err != nil {
+		return err
+	}
+	return h.settle(in, s, release.ProvenNew, nil)
+}
+
 // perform is the host transaction. Its ctx cannot be cancelled.
 func (h *Host) perform(ctx context.Context, in release.Intent, s release.Switch) (release.Proof, error) {
 	if err := h.settle(in, s, release.Unknown, nil); err != nil {
 		return release.Proof{}, err
 	}
 	h.did("intent written")
-	proof, err := h.run(ctx, s, s.From)
+	var proof release.Proof
+	err := h.endOther(ctx, s)
+	if err == nil {
+		proof, err = h.run(ctx, s, s.From)
+	}
 	h.did("runtime switched")
 	if err == nil {
 		return proof, h.settle(in, s, release.ProvenNew, nil)
@@ -63,7 +76,7 @@ func (h *Host) perform(ctx context.Context, in release.Intent, s release.Switch)
 	return back, errors.Join(wire.Returned.Of(cause), h.settle(in, s, release.ProvenOld, cause))
 }
 
-// back brings the host to s.From after a failed switch and proves it.
+// back brings the host to s.From after a failed switch and proves it. What failed is not tried any more either.
 func (h *Host) back(ctx context.Context, s release.Switch) (release.Proof, error) {
 	if s.From.IsZero() {
 		return release.Proof{}, errors.New("there is no previous release")
@@ -74,20 +87,17 @@ func (h *Host) back(ctx context.Context, s release.Switch) (release.Proof, error
 	}
 	if disk == s.From {
 		if proof, err := h.prove(ctx); err == nil && proof.Release == s.From {
-			return proof, nil
+			return h.alone(ctx, proof)
 		}
 	}
-	s.From, s.To = s.To, s.From
+	s.From, s.To, s.Hand = s.To, s.From, s.Hand.Back()
 	return h.run(ctx, s, disk)
 }
 
-// run has the runtime switch and checks that disk and runtime agree afterwards. Disk is where `current` points now.
+// run has the runtime switch and checks that disk and runtime agree afterwards, and that nothing else is tried on users.
+// Disk is where `current` points now.
 func (h *Host) run(ctx context.Context, s release.Switch, disk release.ID) (release.Proof, error) {
-	limit := h.SwitchLimit
-	if limit <= 0 {
-		limit = DefaultSwitchLimit
-	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	ctx, cancel := context.WithTimeout(ctx, h.switchLimit())
 	defer cancel()
 	if err := h.runtime.lock(ctx); err != nil {
 		return release.Proof{}, fmt.Errorf("the runtime is busy with another question: %w", err)
@@ -104,11 +114,21 @@ func (h *Host) run(ctx context.Context, s release.Switch, disk release.ID) (rele
 	if proof.Release != s.To {
 		return proof, fmt.Errorf("the runtime proves %s: %s", proof.Release.Short(), proof.Reason)
 	}
+	if proof, err = h.lone(ctx, proof); err != nil {
+		return proof, err
+	}
 	now, err := h.Store.Current()
 	if err == nil && now != s.To {
 		err = fmt.Errorf("the runtime proves %s but current is %s", s.To.Short(), now.Short())
 	}
 	return proof, err
+}
+
+func (h *Host) switchLimit() time.Duration {
+	if h.SwitchLimit > 0 {
+		return h.SwitchLimit
+	}
+	return DefaultSwitchLimit
 }
 
 // prove asks the runtime what it runs.
@@ -143,8 +163,8 @@ func (h *Host) repair(ctx context.Context, who claim, s release.Switch) (proof r
 			return wire.NotFound.Errorf("release %s is not on the host, stage it first", s.To.Short())
 		}
 		proof, err = h.prove(ctx)
-		if s.From = disk; disk == s.To && err == nil && proof.Release == s.To {
-			return h.settle(in, s, release.ProvenNew, nil)
+		if s.From = disk; disk == s.To && s.Hand == "" && err == nil && proof.Release == s.To {
+			return h.stay(ctx, in, s, &proof)
 		}
 		if disk == s.To && err == nil {
 			s.From = proof.Release
@@ -157,6 +177,7 @@ func (h *Host) repair(ctx context.Context, who claim, s release.Switch) (proof r
 			return err
 		}
 		h.did("intent written")
+		_ = h.endOther(ctx, s) // run does not succeed with a trial beside it
 		proof, err = h.run(ctx, s, disk)
 		h.did("runtime switched")
 		if err == nil {

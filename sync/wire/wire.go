@@ -14,7 +14,7 @@ import (
 )
 
 // Version of the protocol. An agent is uploaded by the orchestrator that talks to it, so there is no negotiation.
-const Version = 1
+const Version = 2
 
 // Op names what is asked of an agent.
 type Op string
@@ -31,7 +31,7 @@ const (
 	OpRepair Op = "repair" // release.Switch -> release.Proof
 	OpOut    Op = "out"    // Out
 	OpTry    Op = "try"    // Try -> release.Proof
-	OpEndTry Op = "endtry" // Token -> release.Proof
+	OpEndTry Op = "endtry" // Token -> release.Proof; without a trial nothing is changed
 	OpQuiet  Op = "quiet"  // Quiet -> release.Quiet
 	OpPrune  Op = "prune"  // Prune -> Pruned
 	OpAdopt  Op = "adopt"  // Token -> release.Release
@@ -108,6 +108,9 @@ type Out struct {
 	Out   bool   `json:"out"`
 	Owner string `json:"owner"`
 }
+
+// MaxTrial is how far ahead of the host's clock a trial may end: nobody is to forget one.
+const MaxTrial = 24 * time.Hour
 
 // Try asks a host to try Switch.To on a share of its requests until then.
 type Try struct {

@@ -71,7 +71,7 @@ func TestNoiseIsQuotedAndNeutralised(t *testing.T) {
 		"sh: 1: scap-agent: not found\n",
 		"x",
 		"scap-wire 9999\nmore",
-		"scap-wire 0001 and not a newline",
+		fmt.Sprintf("scap-wire %04x and not a newline", Version),
 	} {
 		_, err := readAll([]byte(noise))
 		if !errors.Is(err, ErrPreamble) {
