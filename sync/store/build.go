@@ -76,6 +76,11 @@ func (b *builder) run(ctx context.Context, at *dir) error {
 func (b *builder) start(at *dir) error {
 	base := b.plan.base
 	if base != nil && base.spare {
+		free, err := base.at.alone(base.id.String())
+		if err != nil {
+			return err
+		}
+		defer free()
 		if err := base.at.rename(base.id.String(), at, buildName); err != nil {
 			return err
 		}

@@ -16,8 +16,8 @@ const staleAfter = 24 * time.Hour
 
 // Prune removes all complete releases but those in keep and the current one, and returns what it removed. One of them
 // stays as the spare that the next release is made from; when there is none, a spare is made. What else is unused goes
-// too: directory objects, old interrupted stagings, rubbish. Files that are not the store's are left alone. Repeatable;
-// after an error it has removed what it returns.
+// too: directory objects, old interrupted stagings, rubbish. Files that are not the store's are left alone, and so are
+// releases that processes run in: a later Prune takes them. Repeatable; after an error it has removed what it returns.
 func (s *Store) Prune(ctx context.Context, keep []release.ID) ([]release.ID, error) {
 	unlock, err := s.lock(ctx, buildLockName)
 	if err != nil {
@@ -58,7 +58,7 @@ func (s *Store) prune(ctx context.Context, keep []release.ID) (gone []release.ID
 		if moved {
 			gone = append(gone, r.ID)
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, ErrPinned) {
 			errs = append(errs, fmt.Errorf("release %s: %w", r.ID.Short(), err))
 		}
 	}
@@ -66,7 +66,7 @@ func (s *Store) prune(ctx context.Context, keep []release.ID) (gone []release.ID
 }
 
 // Remove takes one release out of the store, for instance a damaged one that is to be staged anew. The current release
-// is refused.
+// is refused, and so is, with ErrPinned, one that processes run in.
 func (s *Store) Remove(ctx context.Context, id release.ID) error {
 	unlock, err := s.lock(ctx, buildLockName)
 	if err != nil {
@@ -87,7 +87,7 @@ func (s *Store) Remove(ctx context.Context, id release.ID) error {
 }
 
 // Retire takes out of the complete releases one that was only a step towards another, and keeps its tree as the spare
-// when there is none. The current release is refused.
+// when there is none. The current release is refused, and so is, with ErrPinned, one that processes run in.
 func (s *Store) Retire(ctx context.Context, id release.ID) error {
 	unlock, err := s.lock(ctx, buildLockName)
 	if err != nil {
@@ -125,7 +125,8 @@ func (s *Store) retire(ctx context.Context, id release.ID) (moved bool, err erro
 	return true, removeAll(ctx, s.trash, name)
 }
 
-// leave moves a release out of releases/ unless it is current; while it does no Swap can make it current.
+// leave moves a release out of releases/ unless it is current or pinned; while it does no Swap can make it current, and
+// nobody can pin it.
 func (s *Store) leave(ctx context.Context, id release.ID, to *dir, name string) (bool, error) {
 	unlock, err := s.lock(ctx, swapName)
 	if err != nil {
@@ -136,6 +137,11 @@ func (s *Store) leave(ctx context.Context, id release.ID, to *dir, name string) 
 	if err != nil || now == id {
 		return false, err
 	}
+	free, err := s.releases.alone(id.String())
+	if err != nil {
+		return false, err
+	}
+	defer free()
 	if err := s.releases.rename(id.String(), to, name); err != nil {
 		return false, err
 	}
@@ -173,6 +179,9 @@ func (s *Store) respare(ctx context.Context) error {
 		return err
 	}
 	if !spare.IsZero() {
+		if held, err := s.spare.pinned(spare.String()); err != nil || held {
+			return err
+		}
 		if err := s.fit(ctx, spare, now); err == nil {
 			return nil
 		} else if ctx.Err() != nil {

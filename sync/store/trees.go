@@ -22,13 +22,19 @@ func (s *Store) spareTree(id release.ID) *tree {
 
 func (t *tree) open(path string) (*dir, error) { return t.at.walk(join(t.name, path)) }
 
-// trees returns the complete trees here: the spare, the current release, then the newest.
+// trees returns the complete trees here: the spare if it may be changed, the current release, then the newest.
 func (s *Store) trees() ([]*tree, error) {
 	var out []*tree
 	if id, err := s.spareID(); err != nil {
 		return nil, err
 	} else if !id.IsZero() {
-		out = append(out, s.spareTree(id))
+		held, err := s.spare.pinned(id.String())
+		if err != nil {
+			return nil, err
+		}
+		if !held {
+			out = append(out, s.spareTree(id))
+		}
 	}
 	now, err := s.Current()
 	if err != nil {
