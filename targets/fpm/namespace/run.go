@@ -42,7 +42,7 @@ func Run(ctx context.Context, s Spec, argv []string, stdin io.Reader, stdout, st
 		return 0, err
 	}
 	defer r.Close()
-	told, err := json.Marshal(r.spec)
+	told, err := json.Marshal(orders{r.spec, r.stat.Dev, r.stat.Ino})
 	if err != nil {
 		return 0, err
 	}
@@ -132,18 +132,29 @@ func Entrance() {
 	os.Exit(1)
 }
 
+// orders are what the process is told that enters. Owners look different in a user namespace: the release is known by
+// its inode, which Run has found to be the right one.
+type orders struct {
+	Spec     Spec
+	Dev, Ino uint64
+}
+
 // become executes the command in its release. It returns only what went wrong.
 func become(told string, argv []string) error {
-	var s Spec
-	if err := json.Unmarshal([]byte(told), &s); err != nil {
+	var o orders
+	if err := json.Unmarshal([]byte(told), &o); err != nil {
 		return err
 	}
 	if err := os.Unsetenv(entrantEnv); err != nil {
 		return err
 	}
-	r, err := Open(s)
+	o.Spec.Owner = AnyOwner
+	r, err := Open(o.Spec)
 	if err != nil {
 		return err
+	}
+	if r.stat.Dev != o.Dev || r.stat.Ino != o.Ino {
+		return fmt.Errorf("%s: another directory stands in its place now", r.Path())
 	}
 	if err := r.Enter(); err != nil {
 		if os.Geteuid() != 0 && (errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES)) {
