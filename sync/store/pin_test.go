@@ -82,6 +82,8 @@ func TestPinnedSpare(t *testing.T) {
 	write(t, src, files{"a": "2", "b/c": "1"})
 	second := snapshot(t, s, src)
 	must(t, s.Swap(ctx, first.ID, second.ID))
+	extra := filepath.Join(spare, "extra") // no spare to work with: it would be thrown away
+	must(t, os.WriteFile(extra, nil, 0o644))
 	if _, err := s.Prune(ctx, nil); err != nil {
 		t.Error(err)
 	}
@@ -90,6 +92,7 @@ func TestPinnedSpare(t *testing.T) {
 	if err != nil || !os.SameFile(was, now) {
 		t.Fatalf("the spare is another: %v", err)
 	}
+	must(t, os.Remove(extra))
 	must(t, s.verify(ctx, s.spareTree(first.ID), nil))
 	letGo()
 	write(t, src, files{"a": "3", "b/c": "1"})

@@ -237,6 +237,10 @@ func TestRefusals(t *testing.T) {
 			must(t, os.Rename(s.path(two), s.path(two)+".x"))
 			must(t, os.Symlink("/root", s.path(two)))
 		}, "a link stands in the way"},
+		"a link to another release": {func(t *testing.T, s site, _ *Spec) {
+			must(t, os.Rename(s.path(two), s.path(two)+".x"))
+			must(t, os.Symlink(one.String(), s.path(two)))
+		}, "a link stands in the way"},
 		"a link for releases/": {func(t *testing.T, s site, _ *Spec) {
 			must(t, os.Rename(filepath.Join(s.root, "releases"), filepath.Join(s.dir, "elsewhere")))
 			must(t, os.Symlink("../elsewhere", filepath.Join(s.root, "releases")))
