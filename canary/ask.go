@@ -66,6 +66,8 @@ func sense(h *HostReading, q *Query, step time.Duration) string {
 			return fmt.Sprintf("ticks out of order at %s", clock(k.At))
 		case k.Requests < 0 || k.Failing < 0 || k.Requests > maxCell || k.Failing > maxCell:
 			return fmt.Sprintf("%d of %d requests failing at %s", k.Failing, k.Requests, clock(k.At))
+		case k.Stray < 0 || k.Stray > maxCell:
+			return fmt.Sprintf("%d failing requests of neither release at %s", k.Stray, clock(k.At))
 		case len(k.Good) > 4*maxSignals:
 			return fmt.Sprintf("%d signals at %s", len(k.Good), clock(k.At))
 		}

@@ -41,6 +41,9 @@ type Book struct {
 	Off          int     `json:"off,omitempty"`      // ticks in a row with too small a share
 	Theta        float64 `json:"theta,omitempty"`    // the share in the last tick
 	Expected     float64 `json:"expected,omitempty"`
+	Short        total   `json:"short,omitzero"`   // requests of the machines with two releases since the share was looked at, and those of the trials
+	Strays       int64   `json:"strays,omitempty"` // failures since the batch opened that are of neither of a machine's releases
+	Trials       hashes  `json:"trials,omitempty"` // hosts that are one of two releases of a machine
 
 	Kinds  []printBook `json:"kinds,omitempty"`
 	More   int         `json:"more,omitempty"` // kinds that found no place
@@ -108,7 +111,7 @@ func (b *Book) OpenFrom(from, at time.Time) {
 	from, at = from.UTC(), at.UTC()
 	b.Batches++
 	b.Opened, b.Closed, b.Sample = at, 0, 0
-	b.Batch, b.Against = total{}, total{}
+	b.Batch, b.Against, b.Short, b.Strays = total{}, total{}, total{}, 0
 	b.Activations = append(b.Activations, activation{from, at})
 	if len(b.Activations) > maxActivations {
 		b.Activations = b.Activations[len(b.Activations)-maxActivations:]
@@ -157,6 +160,10 @@ func (b *Book) Add(r Rule, c Counts) {
 	nc, x := sum(c.Canary)
 	nb, y := sum(c.Control)
 	phi := b.Phi.phi(&r, b.Largest) // of what was before: the wealth stays a fair bet
+	t, trials := c.trials()
+	for i := range t.Canary {
+		b.Trials.put(t.Canary[i].Host)
+	}
 	if x > 0 {
 		b.track(c.Canary, nc)
 	}
@@ -166,8 +173,12 @@ func (b *Book) Add(r Rule, c Counts) {
 		b.alone(&r, &c, nc, x, phi)
 	}
 	b.Own.add(&c, phi)
-	b.share(&r, &c, nc, nb)
-	b.hard(&r, &c, nc, x, nb, y)
+	if trials {
+		b.trial(&r, &t)
+	} else {
+		b.share(&r, &c, nc, nb)
+		b.hard(&r, &c, nc, x, nb, y)
+	}
 	b.Batch.more(nc, x)
 	b.Against.more(nb, y)
 	if !c.At.Before(b.Opened) {
@@ -189,21 +200,19 @@ func (b *Book) Add(r Rule, c Counts) {
 func (b *Book) both(r *Rule, c *Counts, nc, x, nb, y int64, phi float64) {
 	b.Canary.more(nc, x)
 	b.Control.more(nb, y)
-	theta := 0.0
-	if nc+nb > 0 {
-		theta = float64(nc) / float64(nc+nb)
-	}
 	inject(b.Wealth, trickle)
 	for i := range b.Hosts {
 		inject(b.Hosts[i].Wealth, trickle)
 	}
-	if x+y > 0 {
-		harms.step(b.Wealth, x, x+y, theta, phi)
-		b.leaveOut(c.Canary, nc, x, nb, y, phi)
-	} else {
-		b.hostTotals(c.Canary)
+	list := c.strata()
+	if failing(list) {
+		for _, s := range list {
+			harms.step(b.Wealth, s.x, s.m, s.theta(), phi)
+		}
+		b.leaveOut(c.Canary, list, phi)
 	}
-	b.Refuted.add(r, x, nc, x+y, theta, phi)
+	b.hostTotals(c.Canary)
+	b.Refuted.add(r, list, x, nc, phi)
 	if b.Past.N > 0 {
 		b.Red.add(c.At, y, float64(nb)*max(b.Past.upper(phi), r.cleanRate()), maxUnharmed, r.HarmRatio, phi)
 	}

@@ -1,8 +1,20 @@
 // Package canary decides whether a deploy may go on: a Gate looks at the evidence of a Window and gives a Ruling. It
 // knows hosts and releases by name only.
+//
+// Two releases of one machine (Window.Share): the arms are then not hosts but the two releases that each machine serves at
+// once, the new one as a trial with a small part of the requests. Each machine is compared with itself, in the same tick: a
+// full disk, a slow upstream or a bad neighbour hits both of its releases alike and is no evidence, neither of harm nor
+// against it. So no machine is ever Suspect for what its trial does: what fails there and not beside it is the release or the
+// processes that serve it, and several workers (or machines) of a trial that fail are a Fail, one alone is a Hold.
+//
+// Whose a failure is must be told by what was logged or counted of it (see canary/logs). One that cannot be told counts as
+// the old release's where harm is looked for and as the new one's where harm is to be refuted: no verdict rests on it, the
+// new release cannot hide in it, and the old one's noise cannot fail a good one. Where it is more than a tenth of all
+// failures the gate holds and says so.
 package canary
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -64,7 +76,14 @@ type Host struct {
 	Release string    `json:"release"`
 	Since   time.Time `json:"since"` // when the runtime that serves Release began, by its own clock
 	Nonce   string    `json:"nonce,omitempty"`
+	// Of two releases that On serves at once: whether Release is the one that is tried, and which the other is. A Traffic
+	// fills both, by the arms of its Window.
+	Trial  bool   `json:"trial,omitempty"`
+	Beside string `json:"beside,omitempty"`
 }
+
+// Machine is On, or Name where a host has the machine for itself.
+func (h *Host) Machine() string { return cmp.Or(h.On, h.Name) }
 
 // Window is what a gate is asked to look at. No request older than a canary host's Since belongs to it.
 type Window struct {

@@ -51,6 +51,7 @@ func (l *glance) answers(ctx context.Context) *answer {
 		return nil
 	}
 	a.q, a.hosts = q, r.Hosts
+	l.meet(a)
 	for i := range a.hosts {
 		if n := a.hosts[i].Note; n != "" {
 			l.notes = append(l.notes, a.hosts[i].Host+": "+n)
@@ -207,13 +208,16 @@ func (l *glance) usable(a *answer) (ok []bool, through time.Time, all bool) {
 		case i < len(l.canary):
 			all = false
 			l.lack(cause, "%s", why)
+		case a.q.Hosts[i].On != "": // its machine's other release lacks for the same reason
 		default:
 			l.leftOut = append(l.leftOut, why)
 		}
 	}
 	if controls == 0 && len(l.control) > 0 {
 		all = false
-		l.lack(SourceDown, "no control host can be compared with: %s", few(l.leftOut, 2))
+		if len(l.leftOut) > 0 {
+			l.lack(SourceDown, "no control host can be compared with: %s", few(l.leftOut, 2))
+		}
 		l.leftOut = nil
 	}
 	return ok, align(through, a.q.Step), all

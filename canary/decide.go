@@ -38,6 +38,7 @@ const (
 	byRed       = "red-signal"
 	byControl   = "control-red"
 	byShare     = "share"
+	byStrays    = "strays"
 	byTraffic   = "traffic"
 	byRefuted   = "refuted"
 	byGathering = "gathering"
@@ -63,8 +64,11 @@ func (b *Book) decide(r *Rule, v View) finding {
 		return finding{verdict: Fail, rule: byHard}
 	}
 	worst := finding{verdict: Pass, rule: byRefuted}
-	for _, look := range []func(*Rule, View) finding{b.byTraffic, b.byRatio, b.byOwn, b.byRise, b.byPrints, b.bySignals, b.byRed, b.byShare, b.byRefuted} {
+	for _, look := range []func(*Rule, View) finding{b.byTraffic, b.byRatio, b.byOwn, b.byRise, b.byPrints, b.bySignals, b.byRed, b.byStray, b.byShare, b.byRefuted} {
 		f := look(r, v)
+		if f.verdict == Suspect && slices.ContainsFunc(f.hosts, b.isTrial) { // its machine serves the old release well
+			f.verdict, f.cause = Hold, OneHost
+		}
 		if rank(f.verdict) > rank(worst.verdict) {
 			worst = f
 		}
@@ -98,7 +102,7 @@ func (b *Book) byRatio(r *Rule, _ View) finding {
 	phi := b.Phi.phi(r, b.Largest)
 	lone := apart(h.X, h.N, b.Canary.X+b.Lone.X, b.Canary.N+b.Lone.N, phi) >= r.FailAt
 	switch {
-	case len(b.Hosts) >= 2 && below == 0, b.several():
+	case len(b.Hosts) >= 2 && below == 0, b.several(), b.isTrial(h.Host) && h.Hands >= 2:
 		return finding{verdict: Fail, rule: byRatio}
 	case b.CanaryHosts < suspectHosts && (len(b.Hosts) == 1 || below == 1):
 		return finding{cause: OneHost, rule: byRatio, hosts: []string{h.Host}}

@@ -50,9 +50,9 @@ func (a *answer) cells() []map[int64]*Tick {
 
 // cell is a host's count of the tick that begins at that time. One that is not listed had no request.
 func (a *answer) cell(cells []map[int64]*Tick, i int, at time.Time) Cell {
-	c := Cell{Host: a.hosts[i].Host, Workers: a.hosts[i].Workers}
+	c := Cell{Host: a.hosts[i].Host, On: a.q.Hosts[i].On, Workers: a.hosts[i].Workers}
 	if k := cells[i][at.UnixNano()]; k != nil {
-		c.N, c.X, c.Good = k.Requests, k.Failing, k.Good
+		c.N, c.X, c.Good, c.Stray = k.Requests, k.Failing, k.Good, k.Stray
 	}
 	return c
 }

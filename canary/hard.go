@@ -49,7 +49,7 @@ func (b *Book) hard(r *Rule, c *Counts, nc, x, nb, y int64) {
 	if len(c.Control) == 0 && !b.near(r, c.At) {
 		return
 	}
-	if max(len(c.Canary), b.Canaries) >= suspectHosts {
+	if max(len(c.Canary), b.Canaries) >= suspectHosts && !b.isTrial(c.Canary[0].Host) { // what a machine has, its old release has too
 		for i := range c.Canary {
 			if n, hx := c.Canary[i].counts(); x-hx == 0 || !half(x-hx, nc-n) {
 				return

@@ -81,20 +81,21 @@ func (h *hostBook) cell(cells []Cell) *Cell {
 	return nil
 }
 
-// leaveOut takes one tick of both arms for the e-processes that leave one host out each: nc, x on the canary, nb, y on the
-// control.
-func (b *Book) leaveOut(cells []Cell, nc, x, nb, y int64, phi float64) {
+// leaveOut takes one tick of both arms for the e-processes that leave one host out each.
+func (b *Book) leaveOut(cells []Cell, list []stratum, phi float64) {
 	for j := range b.Hosts {
 		h := &b.Hosts[j]
-		var hn, hx int64
-		if c := h.cell(cells); c != nil {
-			hn, hx = c.counts()
+		c := h.cell(cells)
+		trial := slices.ContainsFunc(list, func(s stratum) bool { return s.host == h.Host })
+		for _, s := range list {
+			switch {
+			case s.host == h.Host: // a machine is left out with both of its releases
+				continue
+			case s.host == "" && c != nil && !trial:
+				s = s.without(c.counts())
+			}
+			harms.step(h.Wealth, s.x, s.m, s.theta(), phi)
 		}
-		if n := nc - hn + nb; n > 0 {
-			harms.step(h.Wealth, x-hx, x-hx+y, float64(nc-hn)/float64(n), phi)
-		}
-		h.N += hn
-		h.X += hx
 	}
 }
 

@@ -59,9 +59,10 @@ func newLook(t *Traffic, w Window, prior Evidence) *glance {
 	take(w.Canary, &l.canary, false)
 	take(w.Earlier, &l.canary, true)
 	take(w.Control, &l.control, false)
+	l.pair()
 	byName := func(a, b Host) int { return strings.Compare(a.Name, b.Name) }
 	slices.SortFunc(l.canary, byName)
-	if len(l.control) > t.Controls { // spread over the fleet, and the same ones in every look
+	if len(l.control) > t.Controls && !l.paired() { // spread over the fleet, and the same ones in every look
 		slices.SortFunc(l.control, func(a, b Host) int {
 			if x, y := hash(a.Name), hash(b.Name); x != y {
 				if x < y {
@@ -122,7 +123,10 @@ func (l *glance) open() {
 		l.earlier[h.Name] = fresh && (l.earlier[h.Name] || a.Met.has(id(h)))
 	}
 	a.Book.Fleet, a.Book.Canaries = len(l.w.Canary)+len(l.w.Earlier)+len(l.w.Control), len(l.canary)
-	there := func(s string) bool { return slices.ContainsFunc(l.canary, func(h Host) bool { return h.Name == s }) }
+	if l.paired() {
+		a.Book.Fleet = len(l.canary) // machines
+	}
+	there := l.there()
 	if !l.w.Watch { // in a deploy hosts leave only as suspects, whichever gate named them; in a watch also because they died
 		a.Book.keep(there)
 	}
@@ -164,6 +168,7 @@ func (l *glance) judge(ctx context.Context) Ruling {
 	}
 	l.doubt()
 	l.gone()
+	l.unpaired()
 	l.note()
 	v := View{Signals: l.t.Signals, DespiteRed: l.t.DespiteRed}
 	r := tested.Book.RuleWith(l.r, v)

@@ -38,6 +38,7 @@ type Numbers struct {
 	Needs   int64         `json:"needs,omitempty"`  // clean requests in all until a Pass is possible
 	More    time.Duration `json:"more,omitempty"`   // about how long that takes; -1: at this rate it does not come
 	Errors  []Error       `json:"errors,omitempty"` // the foremost kinds of failure on the canary
+	Strays  int64         `json:"strays,omitempty"` // failures since the batch opened that are of neither of a machine's releases
 	NewAt   int64         `json:"new_at,omitempty"` // from how many a new kind is a Fail
 	Signals []SignalSide  `json:"signals,omitempty"`
 	Limits  Rule          `json:"limits"`
@@ -86,7 +87,7 @@ func (b *Book) Numbers(r Rule) Numbers {
 		Ratio: ratio(b.Canary.X, b.Canary.N, b.Control.X, b.Control.N), E: harms.mean(b.Wealth), Hosts: len(b.Hosts),
 		PassBy: evalue(b.Refuted.Ratio), PassBy0: evalue(b.Refuted.Rate),
 		Phi: b.Phi.phi(&r, b.Largest), Chi2: b.Phi.Chi2, DF: b.Phi.DF,
-		Share: b.Theta, Due: b.Expected, Frozen: b.old(&r).rate(), Red: b.Red.G, Rise: b.Rise.G, Limits: r,
+		Share: b.Theta, Due: b.Expected, Frozen: b.old(&r).rate(), Strays: b.Strays, Red: b.Red.G, Rise: b.Rise.G, Limits: r,
 	}
 	if h, _ := b.worst(r.LeaveOut); h != nil {
 		n.Host, n.Without = h.Host, harms.mean(h.Wealth)

@@ -78,6 +78,9 @@ func (s *survey) outlook(t *Traffic) Outlook {
 	if n := s.canary.N + s.others.N; n > 0 {
 		o.Share = float64(s.canary.N) / float64(n)
 	}
+	if t.Share > 0 {
+		o.PerSecond, o.Share = o.PerSecond*t.Share, t.Share
+	}
 	goal := math.Log(r.PassAt) * o.Phi
 	byRate := o.PerSecond * (r.HarmRate - r.cleanRate() - o.BaseRate*math.Log(r.HarmRate/r.cleanRate()))
 	byRatio := o.PerSecond * o.BaseRate * (math.Log(1-o.Share+o.Share*r.HarmRatio)/o.Share - math.Log(r.HarmRatio))

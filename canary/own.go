@@ -50,6 +50,12 @@ func (o *ownBook) add(c *Counts, phi float64) {
 	rest.more(n, x)
 	o.Own.more(own.N, own.X)
 	o.Rest.more(rest.N, rest.X)
+	if t, ok := c.trials(); ok { // each machine against itself
+		for _, s := range t.strata() {
+			harms.step(o.Wealth, s.x, s.m, s.theta(), phi)
+		}
+		return
+	}
 	harms.step(o.Wealth, own.X, own.X+rest.X, float64(own.N)/float64(own.N+rest.N), phi)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -52,6 +53,7 @@ type survey struct {
 	canary   recent // of late
 	others   recent
 	minute   recent // both, in the last minute
+	strays   int64  // failures of neither of two releases
 	goods    map[string]int64
 	problems []error
 }
@@ -64,16 +66,26 @@ type recent struct {
 
 const stretch = 5 * time.Minute
 
+// maxAlike hosts are named one by one that have the same problem.
+const maxAlike = 3
+
 // survey reads the last History of all hosts.
 func (t *Traffic) survey(ctx context.Context) (*survey, error) {
 	s := &survey{rule: t.Rule, now: t.Clock(), goods: map[string]int64{}}
 	l := &glance{t: t, r: t.Rule, acc: &account{Step: t.Rule.Tick}}
 	var hosts []Host
 	on := map[string]bool{}
-	for _, n := range slices.Concat(t.Canaries, t.Others) {
+	names := slices.Concat(t.Canaries, t.Others)
+	if t.Share > 0 {
+		names = t.Canaries
+	}
+	for _, n := range names {
 		if !on[n] {
 			on[n] = true
 			hosts = append(hosts, Host{Name: n})
+			if t.Share > 0 { // as the old release is asked for beside the new one: who cannot tell the two apart says so now
+				hosts[len(hosts)-1].On = n
+			}
 		}
 	}
 	q, r, err := l.past(ctx, Query{Hosts: hosts, Now: s.now}, func(step time.Duration) (from, to time.Time) {
@@ -88,8 +100,14 @@ func (t *Traffic) survey(ctx context.Context) (*survey, error) {
 	s.rule.Tick = q.Step
 	l.r = s.rule
 	_, hold := l.limits()
+	said := map[string]int{}
 	for i := range r.Hosts {
 		h := &r.Hosts[i]
+		if h.Problem != "" {
+			if said[h.Problem]++; said[h.Problem] > maxAlike {
+				continue
+			}
+		}
 		switch lag := s.now.Sub(h.Through); {
 		case h.Problem != "":
 			s.problems = append(s.problems, fmt.Errorf("%s: %s", h.Host, h.Problem))
@@ -101,7 +119,13 @@ func (t *Traffic) survey(ctx context.Context) (*survey, error) {
 			s.hosts++
 		}
 	}
+	for _, p := range slices.Sorted(maps.Keys(said)) {
+		if n := said[p]; n > maxAlike {
+			s.problems = append(s.problems, fmt.Errorf("and %d more hosts: %s", n-maxAlike, p))
+		}
+	}
 	s.count(t, q, r)
+	s.stray(t)
 	return s, nil
 }
 
@@ -122,6 +146,9 @@ func (s *survey) count(t *Traffic, q Query, r Reading) {
 	at := q.From
 	for _, cells := range ticks(q, r) {
 		at = at.Add(q.Step)
+		for i := range cells {
+			s.strays += min(max(cells[i].Stray, 0), maxCell)
+		}
 		if end.Sub(at) < time.Minute {
 			s.minute.add(cells, q.Step)
 			for i := range cells {
@@ -147,6 +174,14 @@ func (s *survey) count(t *Traffic, q Query, r Reading) {
 			s.canary.add(mine, q.Step)
 			s.others.add(other, q.Step)
 		}
+	}
+}
+
+// stray refuses logs by which the failures of two releases of a machine could not be told apart.
+func (s *survey) stray(t *Traffic) {
+	if x := s.book.Past.X + s.minute.X; t.Share > 0 && s.strays >= minStray && s.strays*strayPart > x+s.strays {
+		s.problems = append(s.problems, fmt.Errorf("%s of %s failing requests in the last %v could not be told to be of one of two releases: %s",
+			number(s.strays), number(x+s.strays), t.Rule.History, tellApart))
 	}
 }
 

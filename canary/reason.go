@@ -49,7 +49,14 @@ func (b *Book) words(r *Rule, f finding, n *Numbers) string {
 	case byControl:
 		return fmt.Sprintf("not this release: control had %s requests failing since %s where %s are usual; since the batch canary %s, control %s",
 			number(b.Red.X), clock(b.Red.From), count(b.Red.E), rates(b.Batch), rates(b.Against))
+	case byStrays:
+		return fmt.Sprintf("%s failing requests of the machines cannot be told to be of one of their two releases: %s; %s",
+			number(b.Strays), tellApart, b.counts())
 	case byShare:
+		if len(b.Trials) > 0 {
+			return fmt.Sprintf("the trials get %s of their machines' requests and should get %s: does the web server know their sockets? %s",
+				percent(b.Theta), percent(b.Expected), b.counts())
+		}
 		return fmt.Sprintf("canaries get %s of the requests and should get %s: are they in the pool? %s", percent(b.Theta), percent(b.Expected), b.counts())
 	case byTraffic:
 		return b.trafficReason(r)
@@ -107,7 +114,7 @@ func (b *Book) ratioReason(r *Rule, f finding, n *Numbers) string {
 	case f.verdict == Suspect:
 		return said + without + ": that host, not the release" + b.top()
 	case f.cause == OneHost:
-		return fmt.Sprintf("%s%s: one of %d canary hosts, too few to tell host from release%s", said, without, b.CanaryHosts, b.top())
+		return said + without + ": " + b.tooFew("one of", f.hosts[0]) + b.top()
 	}
 	return said + without + ": too few failing requests to tell host from release yet" + b.top()
 }
@@ -134,7 +141,7 @@ func (b *Book) printReason(f finding, n *Numbers) string {
 	said += fmt.Sprintf("; %d suffice", n.NewAt)
 	switch f.cause {
 	case OneHost:
-		return fmt.Sprintf("%s; all on %s, of %d canary hosts: too few to tell host from release", said, f.hosts[0], b.CanaryHosts)
+		return said + "; all on " + f.hosts[0] + ", " + b.tooFew("of", f.hosts[0])
 	case BothRed:
 		return "not this release by its time: " + said + "; it began at " + clock(f.kind.First) + ", not close to an activation"
 	}
@@ -156,10 +163,23 @@ func (b *Book) signalReason(r *Rule, f finding) string {
 	switch {
 	case f.verdict == Suspect:
 		return said + "; only on " + f.hosts[0] + ": that host, not the release"
+	case f.cause == OneHost && len(f.hosts) > 0 && b.isTrial(f.hosts[0]):
+		return said + "; only on " + f.hosts[0] + ", " + b.tooFew("", f.hosts[0])
 	case f.cause == OneHost:
 		return fmt.Sprintf("%s; %d canary hosts are too few to tell host from release", said, b.CanaryHosts)
 	}
 	return said
+}
+
+// tellApart is what to do about failures that are of neither of a machine's releases.
+const tellApart = "let every log have the request id that the access log has, or the release"
+
+// tooFew says why one host is no verdict on the release.
+func (b *Book) tooFew(of, host string) string {
+	if b.isTrial(host) {
+		return "while its machine serves the old release well: too few workers are known to have failed to tell one from the release"
+	}
+	return fmt.Sprintf("%s %d canary hosts, too few to tell host from release", of, b.CanaryHosts)
 }
 
 // wants says what a Pass still lacks, and how long that may take.

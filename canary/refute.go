@@ -15,14 +15,20 @@ type refutation struct {
 // minLog bounds both from below: JSON knows no infinity.
 const minLog = -1e6
 
-// add takes a tick with both arms: x of nc failing on the canary, m on both arms, theta the canary's share.
+// add takes a tick with both arms: x of nc failing on the canary, and of each part that is compared for itself x and, on both arms, m,
+// with theta the canary's share. What is of neither arm counts as the canary's.
 //
 //	L-: x ln(1/r_h) + m ln(1 - theta + theta r_h)       r = 1 against r = r_h, binomial given m
 //	L0: x ln(l1/delta) + n_c (delta - l1)               rate l1 = delta/10 against delta, Poisson
-func (f *refutation) add(r *Rule, x, nc, m int64, theta, phi float64) {
-	if m > 0 && theta > 0 && theta < 1 {
-		f.Ratio = r.bound(f.Ratio + (float64(m)*math.Log(1-theta+theta*r.HarmRatio)-float64(x)*math.Log(r.HarmRatio))/phi)
+func (f *refutation) add(r *Rule, list []stratum, x, nc int64, phi float64) {
+	var sum float64
+	for _, s := range list {
+		x += s.stray
+		if theta := s.theta(); s.m > 0 && theta > 0 && theta < 1 {
+			sum += (float64(s.m)*math.Log(1-theta+theta*r.HarmRatio) - float64(s.x+s.stray)*math.Log(r.HarmRatio)) / phi
+		}
 	}
+	f.Ratio = r.bound(f.Ratio + sum)
 	f.addRate(r, x, nc, phi)
 }
 

@@ -92,8 +92,11 @@ func (r Rule) cleanRate() float64 { return r.HarmRate / 10 }
 // Cell is one host in one tick. N counts requests and X distinct failing ones; Good counts successes by signal.
 type Cell struct {
 	Host string
+	On   string // the machine, where the host is one of two releases that it serves; the other arm has a cell of it too
 	N, X int64
-	Good map[string]int64
+	// Stray are failing requests of the machine On of which it cannot be told to which of its releases they belong.
+	Stray int64
+	Good  map[string]int64
 	// Workers of the host whose requests failed since it was proven; 0: not known.
 	Workers int
 	// Earlier says of a canary host that it was proven in a batch before the last: it is evidence, but no sample of

@@ -27,6 +27,10 @@ func (f SourceFunc) Read(ctx context.Context, q Query) (Reading, error) { return
 type Query struct {
 	// Hosts are those asked about. What a host served before its Since, or for another release than its Release (when
 	// the record or its runtime says so), is not counted. A zero Since and an empty Release stand for anything.
+	//
+	// A host with On is one of two releases that the machine On serves at once: the machine is asked, and what is known to be
+	// of that release is answered under the host's Name. A source that cannot tell the two apart has a Problem with it, never a
+	// mixture of both. An empty Release with On, asked before there is a second one, is what the machine serves by its usual way.
 	Hosts    []Host
 	From, To time.Time
 	Step     time.Duration
@@ -72,6 +76,9 @@ type Tick struct {
 	Requests int64            `json:"n"`
 	Failing  int64            `json:"x,omitempty"`    // distinct failing requests
 	Good     map[string]int64 `json:"good,omitempty"` // successes of business signals, by the signal's name
+	// Stray counts distinct failing requests of a machine that serves two releases of which it cannot be told whose they are: they
+	// are in the Failing of neither, and in the Stray of either.
+	Stray int64 `json:"stray,omitempty"`
 }
 
 // Print is one kind of failure on one host: its normalised class, message and top frame.

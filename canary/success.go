@@ -97,7 +97,8 @@ func (s *signalBook) add(r *Rule, c *Counts, nc, nb int64) {
 	if len(c.Control) > 1 {
 		s.Phi.Add(s.cells(c.Control))
 	}
-	s.Minute = append(s.Minute, minute{x + y, len(c.Canary) + len(c.Control)})
+	t, _ := c.trials()
+	s.Minute = append(s.Minute, minute{x + y, len(c.Canary) + len(c.Control) - len(t.Canary)}) // machines
 	if most := int(math.Ceil(float64(time.Minute) / float64(r.Tick))); len(s.Minute) > most {
 		s.Minute = slices.Delete(s.Minute, 0, len(s.Minute)-most)
 	}

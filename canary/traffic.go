@@ -19,7 +19,10 @@ type Traffic struct {
 	Signals  []Signal
 	Memory   Memory // of earlier deploys; nil: none
 	// Changed lists the files that differ between two releases; nil: not known.
-	Changed    func(from, to string) ([]string, error)
+	Changed func(from, to string) ([]string, error)
+	// Share, above 0, is the part of their requests that Canaries will give to the release in this phase, beside the old one: asked by
+	// Ready and Outlook, which then do not look at Others. In a look Window.Share counts.
+	Share      float64
 	DespiteRed string           // the deployer's reason: a red signal neither stops Ready nor holds
 	MaxWait    time.Duration    // a Pass must be possible within it; 10 min
 	Controls   int              // control hosts read at most; 40
@@ -47,6 +50,9 @@ func (t *Traffic) full() (*Traffic, error) {
 	}
 	if err := l.Rule.Check(); err != nil {
 		return nil, fmt.Errorf("gate %q: %w", t.From, err)
+	}
+	if !(l.Share >= 0 && l.Share < 1) {
+		return nil, fmt.Errorf("gate %q: share %g: want 0 to less than 1", t.From, l.Share)
 	}
 	if l.MaxWait < 0 || l.Controls < 0 || l.AskLimit < 0 {
 		return nil, fmt.Errorf("gate %q: max_wait %v, controls %d, ask_limit %v: none may be negative", t.From, l.MaxWait, l.Controls, l.AskLimit)
@@ -96,6 +102,7 @@ type account struct {
 	Met     hashes        `json:"met,omitempty"`    // hosts of batches before this one
 	Batch   hashes        `json:"batch,omitempty"`  // hosts of this one
 	Suspect []string      `json:"suspect,omitempty"`
+	Tried   hashes        `json:"tried,omitempty"` // releases that were tried beside another, each with its machine
 	// Last is the last judged tick of some hosts: it is read once more, to see whether the source says the same.
 	Last  []seen    `json:"last,omitempty"`
 	Doubt time.Time `json:"doubt,omitzero"` // closed ticks end here at which the source contradicted itself last
