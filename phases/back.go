@@ -45,7 +45,9 @@ type bringing struct {
 	*run
 	goal
 	errs map[string]error // of those not yet on the goal
-	over bool             // another deploy took over, or there is no capacity: no more tries
+	// stays are those that the wave counts as serving all the while.
+	stays map[string]bool
+	over  bool // another deploy took over, or there is no capacity: no more tries
 }
 
 // round tries every target once and returns those that are not on the goal.
@@ -75,6 +77,7 @@ func (b *bringing) round(ctx context.Context, todo []targets.Target) (failed []t
 			}
 			return false
 		})
+		b.staying(todo, seen, c)
 		wave := b.pick(todo, c, true)
 		if len(wave) == 0 && patience.within && len(todo) > 0 {
 			wave = todo[:1]
@@ -106,6 +109,16 @@ func (b *bringing) round(ctx context.Context, todo []targets.Target) (failed []t
 		}
 	}
 	return failed
+}
+
+// staying says which of todo cost no capacity: those whose runtime hands over, and those that have only a trial to be ended.
+// One that failed so is taken for what it may need next, a repair; so is each where there is no next try.
+func (b *bringing) staying(todo []targets.Target, seen map[string]Seen, c *capacity) {
+	for _, t := range todo {
+		again := b.errs[t.Name()] != nil || b.tries == 1
+		c.stays[t.Name()] = c.stays[t.Name()] && !again || b.serves(seen[t.Name()], b.to)
+	}
+	b.stays = c.stays
 }
 
 func (b *bringing) wave(ctx context.Context, wave []targets.Target, seen map[string]Seen) []targets.Result {
@@ -143,7 +156,7 @@ func (b *bringing) arrived(t targets.Target, brought bool) {
 	r.Kind = journal.Done
 	if b.verb == journal.Rollback {
 		r.Kind = journal.Undone
-		brought = slices.ContainsFunc(b.ways(), func(w journal.Way) bool { return w.Target == t.Name() })
+		brought = brought || slices.ContainsFunc(b.ways(), func(w journal.Way) bool { return w.Target == t.Name() })
 	}
 	if brought {
 		b.say(r)
@@ -157,14 +170,20 @@ func (b *bringing) turn(ctx context.Context, s Seen) error {
 	if err := b.claimOne(ctx, t); err != nil {
 		return err
 	}
+	if s.State.Proof.Trial != nil {
+		err := b.ended(ctx, s)
+		if b.serves(s, b.to) || errors.Is(err, targets.ErrFenced) {
+			return err
+		}
+	}
 	steward, repairs := t.(targets.Steward)
 	sw := b.change(s.State.Disk, b.to)
 	if sw.From.IsZero() || sw.From == sw.To {
 		sw.From = b.other
 	}
-	if b.settled(s, s.State.Disk) || !repairs {
+	if b.serves(s, s.State.Disk) || !repairs {
 		err := t.Activate(ctx, sw)
-		if err == nil || !repairs || errors.Is(err, targets.ErrFenced) || ctx.Err() != nil ||
+		if err == nil || !repairs || b.stays[t.Name()] || errors.Is(err, targets.ErrFenced) || ctx.Err() != nil ||
 			b.verb != journal.Rollback && errors.Is(err, targets.ErrReturned) {
 			return err
 		}
@@ -179,6 +198,7 @@ func (d *run) back(why error) (hosts []string, err error) {
 	defer cancel()
 	d.returning = true
 	d.acquit()
+	_ = d.abandon(ctx, d.open()) // users first; what is left is tried again below, and named
 	d.say(journal.Record{Kind: journal.Intent, Act: journal.Rollback, From: text(d.p.Release.ID), To: text(d.from), Text: why.Error()})
 	// The token of the way back is a new one, claimed in a name that tells the way: so the targets alone can say which
 	// of two releases was the goal.

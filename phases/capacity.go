@@ -22,6 +22,7 @@ const pause = 2 * time.Second
 type capacity struct {
 	well   map[string]bool // serves well: counts, and costs when taken out
 	silent map[string]bool // did not answer: does not count, and costs all the same, for it may serve
+	stays  map[string]bool // serves while it switches: costs nothing
 	pools  []Pool
 	left   []int // by pool
 }
@@ -29,7 +30,7 @@ type capacity struct {
 // look asks those of ts and all members of their pools. An error or silence is a target that does not count as serving.
 func (d *run) look(ctx context.Context, ts []targets.Target) (map[string]Seen, *capacity) {
 	ask := slices.Clone(ts)
-	c := &capacity{well: map[string]bool{}, silent: map[string]bool{}}
+	c := &capacity{well: map[string]bool{}, silent: map[string]bool{}, stays: map[string]bool{}}
 	for _, pool := range d.p.Pools {
 		if !slices.ContainsFunc(ts, func(t targets.Target) bool { return slices.Contains(pool.Targets, t.Name()) }) {
 			continue
@@ -46,7 +47,14 @@ func (d *run) look(ctx context.Context, ts []targets.Target) (map[string]Seen, *
 	seen := map[string]Seen{}
 	for i, s := range list {
 		seen[s.Name()], c.well[s.Name()], c.silent[s.Name()] = s, well[i], s.Err != nil
+		c.stays[s.Name()] = d.stays(s)
 	}
+	c.count()
+	return seen, c
+}
+
+// count works out what each pool can spare.
+func (c *capacity) count() {
 	for _, pool := range c.pools {
 		left := -pool.Min
 		for _, name := range pool.Targets {
@@ -56,7 +64,13 @@ func (d *run) look(ctx context.Context, ts []targets.Target) (map[string]Seen, *
 		}
 		c.left = append(c.left, left)
 	}
-	return seen, c
+}
+
+// stays reports whether a target goes on serving while it is switched: its runtime hands over, or reloads, and it is as it
+// should be. One that is not may have to be repaired, which takes it out.
+func (d *run) stays(s Seen) bool {
+	road := s.State.Proof.Road.Strategy
+	return (road == release.ByHandover || road == release.ByReload) && s.Err == nil && s.State.Serving && d.serves(s, s.State.Disk)
 }
 
 // unasked reports whether a target may well serve, and only a balancer did not say so. Who took it for one that serves
@@ -117,15 +131,16 @@ func (c *capacity) take(name string) bool {
 }
 
 // pick returns the targets of todo that may go out together: for each phase at most its width, and from each pool what
-// it can spare. With free, a target that does not serve well counts for neither: it costs nothing.
+// it can spare. With free, a target that does not serve well counts for neither: it costs nothing. One that goes on serving
+// while it switches costs no capacity, and on a way back the width is nothing to it either.
 func (d *run) pick(todo []targets.Target, c *capacity, free bool) (wave []targets.Target) {
 	used := map[string]int{}
 	for _, t := range todo {
 		ph := d.phaseOf(t.Name())
 		switch {
-		case d.p.Emergency != "", free && !c.well[t.Name()]:
+		case d.p.Emergency != "", free && !c.well[t.Name()], (d.p.Back || d.returning) && c.stays[t.Name()]:
 			wave = append(wave, t)
-		case used[ph.Name] < max(ph.Fanout.Width, 1) && c.take(t.Name()):
+		case used[ph.Name] < max(ph.Fanout.Width, 1) && (c.stays[t.Name()] || c.take(t.Name())):
 			used[ph.Name]++
 			wave = append(wave, t)
 		}
@@ -145,6 +160,10 @@ func (d *run) phaseOf(name string) Phase {
 // tight says which pools could never spare a batch of a phase: found before anything is changed.
 func (d *run) tight(ctx context.Context, list []Seen) (errs []error) {
 	well := d.well(ctx, list)
+	stays := map[string]bool{}
+	for _, s := range list {
+		stays[s.Name()] = d.stays(s)
+	}
 	for _, pool := range d.p.Pools {
 		serving := 0
 		for i, s := range list {
@@ -155,7 +174,7 @@ func (d *run) tight(ctx context.Context, list []Seen) (errs []error) {
 		for _, ph := range d.p.Phases {
 			n := 0
 			for _, t := range ph.Targets {
-				if slices.Contains(pool.Targets, t.Name()) {
+				if slices.Contains(pool.Targets, t.Name()) && !stays[t.Name()] {
 					n++
 				}
 			}

@@ -26,16 +26,21 @@ func (d *run) changed() (hosts []string) {
 			hosts = slices.DeleteFunc(hosts, func(h string) bool { return h == r.Target })
 		}
 	}
+	for _, t := range journal.Trials(slices.Values(d.past)) {
+		if !slices.Contains(hosts, t.Target) {
+			hosts = append(hosts, t.Target)
+		}
+	}
 	return hosts
 }
 
-// tried reports whether a target was told to switch. Then "nothing was changed" would be a lie, also when each went back
+// tried reports whether a target was told to switch, or to try the release. Then "nothing was changed" would be a lie, also when each went back
 // by itself: the whole fleet is proven on the previous release before that is said.
 func (d *run) tried() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return slices.ContainsFunc(d.past, func(r journal.Record) bool {
-		return r.Kind == journal.Intent && r.Act == journal.Activate
+		return r.Kind == journal.Intent && (r.Act == journal.Activate || r.Act == journal.Try)
 	})
 }
 
@@ -56,7 +61,7 @@ func (d *run) conclude(ctx context.Context, err error) error {
 	case len(hosts) == 0 && !d.tried():
 		return d.end(&Ended{How: d.how(ctx, err, journal.Unchanged), Cause: err})
 	case errors.Is(err, targets.ErrFenced), d.left():
-		return d.end(&Ended{How: journal.Inconsistent, Hosts: hosts, Cause: err})
+		return d.end(&Ended{How: journal.Inconsistent, Hosts: hosts, Cause: errors.Join(err, d.leftOnTrial())})
 	case d.p.Back && (ctx.Err() == nil || d.from.IsZero()):
 		// What came from does not work, or is not known: resume goes on with the rollback.
 		return d.end(&Ended{How: journal.Inconsistent, Hosts: d.unprovenNames(), Cause: err})

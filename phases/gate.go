@@ -25,14 +25,15 @@ type judging struct {
 	deadline time.Time
 	wait     time.Duration
 	last     canary.Ruling
+	// trial says that the release is tried on a share of the requests; trials are the targets on which it is.
+	trial  bool
+	trials []*onTrial
 }
 
 // judge returns nil once the gate has passed the batch, or the deployer has said so on a Hold, and the batch has baked.
 func (x *progress) judge(ctx context.Context, batch []targets.Target, opened time.Time) error {
-	if x.ph.Check != nil {
-		if err := guard(func() error { return x.ph.Check(ctx) }); err != nil {
-			return wrap(err, "check")
-		}
+	if err := x.check(ctx); err != nil {
+		return err
 	}
 	w := &judging{progress: x, opened: opened, wait: or(x.ph.MaxWait, 10*time.Minute)}
 	w.deadline = opened.Add(max(w.wait, x.ph.Bake))
@@ -49,6 +50,14 @@ func (x *progress) judge(ctx context.Context, batch []targets.Target, opened tim
 		return err
 	}
 	return x.still(ctx, batch)
+}
+
+// check runs the phase's own check.
+func (x *progress) check(ctx context.Context) error {
+	if x.ph.Check == nil {
+		return nil
+	}
+	return wrap(guard(func() error { return x.ph.Check(ctx) }), "check")
 }
 
 // still proves the batch again: what passed is what runs.
@@ -101,16 +110,21 @@ func (w *judging) pass(ctx context.Context) error {
 
 // next is how long to wait before the next look.
 func (w *judging) next(passed bool, baked time.Time) time.Duration {
-	now, tick := w.clock.Now(), or(w.ph.Tick, 5*time.Second)
+	now := w.clock.Now()
 	until := w.deadline.Sub(now)
 	if passed && baked.After(now) {
 		until = baked.Sub(now)
 	}
-	return min(tick, until)
+	return min(w.tick(), until)
 }
+
+func (w *judging) tick() time.Duration { return or(w.ph.Tick, 5*time.Second) }
 
 // glance takes one look, journals the ruling, and takes suspects out. A verdict that came after the deadline never passes.
 func (w *judging) glance(ctx context.Context, deadline time.Time) (canary.Ruling, error) {
+	if err := w.renew(ctx); err != nil {
+		return canary.Ruling{}, err
+	}
 	win := w.window()
 	rul, err := w.rule(ctx, w.ph.Gate, win)
 	if err != nil {
@@ -136,8 +150,9 @@ func (w *judging) ruled(rul canary.Ruling) (canary.Ruling, error) {
 	return rul, w.note(journal.Record{Kind: journal.Ruled, Phase: w.ph.Name, Verdict: rul.Verdict.String(), Text: rul.Reason, Data: data})
 }
 
-// window is what the gate is to look at: every target of the phase that runs the release, beside those of earlier phases,
-// against those of the phase and of its control that do not yet. Suspects that are out belong to no side.
+// window is what the gate is to look at: every target of the phase that runs the release, beside those of earlier phases and
+// of batches that passed while they tried it, against those of the phase and of its control that do not yet; during a trial,
+// its arms. Suspects that are out belong to no side.
 func (w *judging) window() canary.Window {
 	win := canary.Window{
 		Deploy: w.p.Deploy, Phase: w.ph.Name, Release: w.p.Release.ID.String(), From: w.before(), Opened: w.opened, Now: w.clock.Now(),
@@ -149,11 +164,19 @@ func (w *judging) window() canary.Window {
 			*to = append(*to, side(s))
 		}
 	}
-	for _, s := range w.active {
-		take(s, &win.Canary)
+	judged := &win.Canary
+	if w.trial {
+		w.arms(&win)
+		judged = &win.Earlier
 	}
-	for _, s := range w.earlier {
+	for _, s := range w.active {
+		take(s, judged)
+	}
+	for _, s := range slices.Concat(w.earlier, w.promoted) {
 		take(s, &win.Earlier)
+	}
+	if w.trial {
+		return win
 	}
 	for _, t := range append(append([]targets.Target{}, w.ph.Targets...), w.ph.Control...) {
 		if s, ok := w.first[t.Name()]; ok && !w.hasFailed(t.Name()) {
@@ -203,7 +226,7 @@ func (w *judging) decide(ctx context.Context) error {
 	if w.notOurs() {
 		held = fmt.Errorf("%w within %v: %w: %s", ErrHold, w.wait, ErrBothRed, w.last.Reason)
 	}
-	a, err := w.ask(ctx, Question{
+	a, err := w.asking(ctx, Question{
 		Topic: AskHold, Phase: w.ph.Name, Ruling: w.last, Choices: []Choice{Wait, Pass, RollBack},
 		Text: fmt.Sprintf("The gate of phase %s has held for %v%s: %s", w.ph.Name, w.wait, because(w.last.Cause), w.last.Reason),
 	})

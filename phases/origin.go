@@ -43,7 +43,7 @@ func FromTargets(seen []Seen) (Origin, error) {
 	if claimer, _, err := whither(claim.Claimer); err == nil && claimer != "" && claimer != deploy {
 		// A later deploy claimed them and died before it told anybody to switch: a host may be out of the pool, no more.
 		if id, ok := proven(seen); ok {
-			return Origin{Deploy: claimer, From: id, Token: claim.Token}, nil
+			return Origin{Deploy: claimer, From: id, To: tried(seen), Token: claim.Token}, nil
 		}
 	}
 	if last.Switch.Token == 0 || deploy == "" {
@@ -75,13 +75,39 @@ func FromTargets(seen []Seen) (Origin, error) {
 	return o, nil
 }
 
-// one returns the release that all who answer are settled on. A suspect that runs it as well is out for good reason.
+// isolatedOnTrial reports whether a host is out as a suspect of a deploy that never switched it: it only tried the release, and
+// is on the old one for good.
+func isolatedOnTrial(in release.Intent) bool {
+	owner, ok := targets.IsSuspect(in)
+	by, _, _ := strings.Cut(owner, backTo)
+	last, _, _ := strings.Cut(in.Switch.Owner, backTo)
+	return ok && by != last
+}
+
+// tried returns the release that is on trial somewhere, the zero one when none is, or more than one.
+func tried(seen []Seen) (id release.ID) {
+	for _, s := range seen {
+		tr := s.State.Proof.Trial
+		switch {
+		case s.Err != nil || tr == nil:
+		case !id.IsZero() && id != tr.Release:
+			return release.ID{}
+		default:
+			id = tr.Release
+		}
+	}
+	return id
+}
+
+// one returns the release that all who answer are settled on, and nothing else. A suspect that runs it as well is out for good reason.
 func one(seen []Seen) (id release.ID, ok bool) {
 	for _, s := range seen {
 		_, suspect := targets.IsSuspect(s.State.Intent)
 		on, sound := s.State.Consistent()
 		switch {
-		case s.Err != nil:
+		case s.Err != nil, sound && isolatedOnTrial(s.State.Intent):
+		case s.State.Proof.Trial != nil:
+			return release.ID{}, false
 		case suspect && sound && (id.IsZero() || id == on):
 			id = on
 		case !settled(s.State, s.State.Disk), !id.IsZero() && id != s.State.Disk:

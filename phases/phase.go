@@ -25,10 +25,10 @@ func (d *run) phase(ctx context.Context, ph Phase) error {
 				return err
 			}
 		}
-		if len(x.active) == 0 && !d.p.Back {
+		if len(x.active)+len(x.promoted) == 0 && !d.p.Back {
 			return errors.New("no target of the phase took the release")
 		}
-		d.earlier = append(d.earlier, x.active...)
+		d.earlier = slices.Concat(d.earlier, x.active, x.promoted)
 		if err := d.confirm(ctx, ph); err != nil {
 			return err
 		}
@@ -67,6 +67,7 @@ type progress struct {
 	*run
 	ph       Phase
 	active   []Seen // proven on the release
+	promoted []Seen // the same, of batches that were judged while they tried it
 	failed   []targets.Target
 	failures int
 }
@@ -99,6 +100,14 @@ func (x *progress) batches(ctx context.Context, todo []targets.Target) error {
 			return err
 		}
 		todo = without(todo, names(batch))
+		if x.tries() {
+			if batch, err = x.trial(ctx, batch); err != nil {
+				return err
+			}
+			if len(batch) == 0 {
+				continue
+			}
+		}
 		proven, err := x.activate(ctx, batch)
 		x.active = append(x.active, proven...)
 		if err != nil {
@@ -147,9 +156,14 @@ func (x *progress) batch(ctx context.Context, todo []targets.Target) ([]targets.
 	}
 }
 
-// activate activates a batch and returns those that are proven. Its error is the phase's end: the budget is spent, another
-// deploy took over, or the deploy was cancelled.
+// activate activates a batch and returns those that are proven.
 func (x *progress) activate(ctx context.Context, batch []targets.Target) ([]Seen, error) {
+	return x.each(ctx, batch, x.one)
+}
+
+// each does one act on every target of a batch and returns those that are proven. Its error is the phase's end: the budget is
+// spent, another deploy took over, or the deploy was cancelled.
+func (x *progress) each(ctx context.Context, batch []targets.Target, one func(context.Context, targets.Target) (Seen, error)) ([]Seen, error) {
 	seen := make([]Seen, len(batch))
 	budget := x.ph.Fanout.MaxFailures
 	if x.p.Back {
@@ -157,7 +171,7 @@ func (x *progress) activate(ctx context.Context, batch []targets.Target) ([]Seen
 	}
 	f := targets.Fanout{Width: targets.FullWidth, MaxFailures: max(budget-x.failures, 0)}
 	rs, err := targets.Each(ctx, batch, f, func(ctx context.Context, t targets.Target) error {
-		s, err := x.one(ctx, t)
+		s, err := one(ctx, t)
 		seen[slices.Index(batch, t)] = s
 		return err
 	})
@@ -238,9 +252,12 @@ func (d *run) prove(t targets.Target, id release.ID) (Seen, error) {
 func (d *run) proof(s Seen, id release.ID) error {
 	switch {
 	case s.Err != nil:
-		return fmt.Errorf("not proven: %w", s.Err)
+		return fmt.Errorf("not proven: %w%s", s.Err, d.mayTry(s.Name()))
 	case d.settled(s, id):
 		return nil
+	case d.serves(s, id):
+		tr := s.State.Proof.Trial
+		return fmt.Errorf("a share of its requests gets %s, on trial: %s", tr.Release.Short(), lapse(tr.Until))
 	case settled(s.State, id) || s.State.Intent.Out || s.State.Pooled == targets.PoolMixed:
 		return fmt.Errorf("not as it should be in the pool: %w (disk %s, running %s, pool %q)", targets.ErrOut,
 			s.State.Disk.Short(), s.State.Running.Short(), s.State.Pooled)

@@ -155,7 +155,7 @@ func (p Plan) Targets() []targets.Target {
 func (p Plan) Outline() journal.Outline {
 	o := journal.Outline{Message: p.Message, User: p.User, Host: p.Host, Back: p.Back, Watch: p.Watch.For, DespiteRed: p.DespiteRed, Verb: p.Verb, Changes: p.Changes}
 	for _, ph := range p.Phases {
-		o.Phases = append(o.Phases, journal.Group{Name: ph.Name, Targets: names(ph.Targets), GateOff: ph.GateOff})
+		o.Phases = append(o.Phases, journal.Group{Name: ph.Name, Targets: names(ph.Targets), GateOff: ph.GateOff, Share: ph.Share})
 	}
 	return o
 }
@@ -178,6 +178,9 @@ func (p Plan) Check() error {
 		}
 		if ph.Gate == nil && ph.GateOff == "" {
 			bad("phase %s has no gate, and nothing says why", ph.Name)
+		}
+		if !(ph.Share >= 0 && ph.Share < 1) {
+			bad("phase %s: a share of %g of the requests; want one from 0 to below 1", ph.Name, ph.Share)
 		}
 		for _, t := range ph.Targets {
 			if other, ok := where[t.Name()]; ok {

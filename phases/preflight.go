@@ -24,7 +24,10 @@ type Report struct {
 	// Problems keep the plan from being run; each names its target.
 	Problems []error
 	// Past says why a rollback leaves targets aside: by target.
-	Past  map[string]error
+	Past map[string]error
+	// Notes are what people should know and what stops no deploy: who cannot take the road that was configured, and why,
+	// trials that somebody left, what the runtimes say of themselves.
+	Notes []string
 	token uint64 // the largest that any target has seen
 }
 
@@ -56,6 +59,7 @@ func (d *run) examine(ctx context.Context) Report {
 	}
 	rep.Seen = d.survey(ctx, d.all)
 	rep.find(d.p)
+	rep.Notes = remarks(rep.Seen)
 	if rep.Nothing {
 		return rep
 	}
@@ -108,7 +112,7 @@ func (r *Report) find(p Plan) {
 		if s.Err == nil && settled(s.State, s.State.Disk) {
 			votes[s.State.Disk] = append(votes[s.State.Disk], s.Name())
 		}
-		r.Nothing = r.Nothing && s.Err == nil && settled(s.State, p.Release.ID)
+		r.Nothing = r.Nothing && s.Err == nil && settled(s.State, p.Release.ID) && s.State.Proof.Trial == nil
 	}
 	if r.Nothing {
 		r.From = p.Release.ID
@@ -170,8 +174,14 @@ func settled(s targets.State, id release.ID) bool {
 	return ok && on == id && !s.Intent.Out && s.Pooled != targets.PoolMixed && !silent
 }
 
-// settled is the same for a target that this deploy knows: one that it took out itself may not stay out.
+// settled is the same for a target that this deploy knows: one that it took out itself may not stay out, and no share of its
+// requests may go to anything else.
 func (d *run) settled(s Seen, id release.ID) bool {
+	return d.serves(s, id) && s.State.Proof.Trial == nil
+}
+
+// serves is settled but for a trial.
+func (d *run) serves(s Seen, id release.ID) bool {
 	if s.Err != nil || !settled(s.State, id) {
 		return false
 	}
@@ -260,17 +270,24 @@ func (d *run) preflight(ctx context.Context) (todo bool, err error) {
 	if err := d.outcome(r, rep.Err()); err != nil || rep.Nothing {
 		return false, err
 	}
+	for _, text := range rep.Notes {
+		d.say(journal.Record{Kind: journal.Note, Text: text})
+	}
 	for _, s := range rep.Seen {
 		if why := rep.Past[s.Name()]; why != nil {
 			d.leave(s.Name(), why)
 		}
 	}
+	d.stray(rep.Seen)
 	token, owner := rep.token+1, d.p.Deploy
 	if d.p.Back { // whoever has to end it without its journal goes on with it
 		owner = backOwner(d.p.Deploy, d.p.Release.ID)
 	} else if len(rep.Repair) > 0 {
 		// Until all are on From that is where the deploy goes; what a repaired host had before is no way back.
 		if err := d.claim(ctx, token, backOwner(d.p.Deploy, d.from), d.all); err != nil {
+			return false, err
+		}
+		if err := d.clear(ctx); err != nil {
 			return false, err
 		}
 		if err := d.repair(ctx, rep.Repair); err != nil {
@@ -282,7 +299,19 @@ func (d *run) preflight(ctx context.Context) (todo bool, err error) {
 	if err := d.claim(ctx, token, owner, d.going(d.all)); err != nil {
 		return false, err
 	}
+	if err := d.clear(ctx); err != nil {
+		return false, err
+	}
 	return true, d.verify(ctx)
+}
+
+// clear ends the trials that somebody left. A rollback goes on past one that it cannot end: that is a record, and a share.
+func (d *run) clear(ctx context.Context) error {
+	err := d.abandon(ctx, d.openOn(names(d.going(d.all))))
+	if d.p.Back && !errors.Is(err, targets.ErrFenced) {
+		return nil
+	}
+	return err
 }
 
 // guard turns a panic into an error.

@@ -220,6 +220,8 @@ func (d *run) resume(ctx context.Context, h history) error {
 	if err := d.claim(ctx, token, owner, d.all); errors.Is(err, targets.ErrFenced) {
 		return d.end(&Ended{How: journal.Inconsistent, Hosts: d.changed(), Cause: err})
 	}
+	d.stray(seen)
+	_ = d.abandon(ctx, d.open()) // settle tries again, and names what is left
 	ts := d.order()
 	if g.verb == journal.Repair {
 		ts = d.trusted(ts)

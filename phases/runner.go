@@ -54,10 +54,11 @@ type run struct {
 	silent    map[string]bool // who did not answer when last asked; guarded by mu
 	claimed   map[string]bool // who has answered to the claim of token by owner; guarded by mu
 	owner     string
-	aside     map[string]bool // a rollback goes past them; guarded by mu
-	out       []string        // found out of the pool by the preflight; nil when that is not known
-	staged    chan struct{}   // closed when the release is on all targets, or could not be put there
-	returning bool            // on the way back, which goes on without a journal; set while nothing else runs
+	aside     map[string]bool          // a rollback goes past them; guarded by mu
+	strays    map[string]journal.Trial // found running, by target; guarded by mu
+	out       []string                 // found out of the pool by the preflight; nil when that is not known
+	staged    chan struct{}            // closed when the release is on all targets, or could not be put there
+	returning bool                     // on the way back, which goes on without a journal; set while nothing else runs
 
 	// What the gates go by. Only one phase is judged at a time.
 	evidence canary.Evidence // of all looks so far; it is in the journal
@@ -68,7 +69,7 @@ type run struct {
 // start makes ready to run p. stop must be called; it waits until the observers know everything.
 func (r *Runner) start(ctx context.Context, p Plan) (d *run, soft context.Context, stop func()) {
 	p.Limits, p.HoldLimit = p.Limits.filled(), or(p.HoldLimit, 30*time.Minute)
-	d = &run{Runner: r, p: p, clock: r.Clock, all: p.Targets(), from: p.From, first: map[string]Seen{}, silent: map[string]bool{}, claimed: map[string]bool{}, aside: map[string]bool{}, suspects: suspects{}, staged: make(chan struct{})}
+	d = &run{Runner: r, p: p, clock: r.Clock, all: p.Targets(), from: p.From, first: map[string]Seen{}, silent: map[string]bool{}, claimed: map[string]bool{}, aside: map[string]bool{}, strays: map[string]journal.Trial{}, suspects: suspects{}, staged: make(chan struct{})}
 	if d.clock == nil {
 		d.clock = System{}
 	}

@@ -108,7 +108,8 @@ func (w *judging) spare(ctx context.Context, win canary.Window, named []string) 
 	left := len(win.Canary)
 	for _, name := range named {
 		is := func(h canary.Host) bool { return h.Name == name }
-		t, ok := w.target(name)
+		machine, _ := w.machine(name)
+		t, ok := w.target(machine)
 		mine := slices.ContainsFunc(win.Canary, is)
 		if !ok || !mine && !slices.ContainsFunc(win.Earlier, is) {
 			return fmt.Errorf("%q is no host on the release", name)
@@ -128,8 +129,8 @@ func (w *judging) spare(ctx context.Context, win canary.Window, named []string) 
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	for _, name := range named {
-		if w.p.Emergency == "" && !c.take(name) {
+	for _, t := range ts {
+		if w.p.Emergency == "" && !c.take(t.Name()) {
 			return ErrCapacity
 		}
 	}
@@ -141,13 +142,19 @@ func (w *judging) spare(ctx context.Context, win canary.Window, named []string) 
 func (w *judging) isolate(ctx context.Context, rul canary.Ruling) (canary.Ruling, error) {
 	var errs []error
 	for _, name := range rul.Suspects {
-		t, _ := w.target(name)
+		machine, trial := w.machine(name)
+		t, _ := w.target(machine)
 		bad, err := w.isolateOne(ctx, t, rul.Reason)
 		if err != nil {
 			return rul, err
 		}
 		if bad != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", name, bad))
+			continue
+		}
+		if trial { // it serves nobody by now: its trial is no use any more, and ends by itself if it cannot be ended
+			w.drop(machine)
+			_ = w.abandon(w.hard, w.openOn([]string{machine}))
 			continue
 		}
 		gone := func(s Seen) bool { return s.Name() == name }

@@ -46,6 +46,7 @@ type world struct {
 	broken  []string        // violated invariants
 	full    bool            // the journal's disk is full
 	ungated bool            // the plan has no gates
+	shared  map[string]bool // phases that try before they activate
 }
 
 // host is a fake target.
@@ -69,16 +70,21 @@ type host struct {
 	free     uint64
 	problems []string
 	pooling  targets.Pooling
+	road     release.Road
+	notes    []string
+	trial    *release.Trial
+	terms    []time.Time // until when each trial was to last
 }
 
 var (
 	_ targets.Target   = (*host)(nil)
 	_ targets.Steward  = (*host)(nil)
 	_ targets.Isolator = (*host)(nil)
+	_ targets.Trier    = (*host)(nil)
 )
 
 func newWorld(groups ...string) *world {
-	w := &world{passed: map[string]bool{}}
+	w := &world{passed: map[string]bool{}, shared: map[string]bool{}}
 	for _, g := range groups {
 		name, n := g[:len(g)-1], int(g[len(g)-1]-'0')
 		for i := range n {
@@ -224,7 +230,7 @@ func (h *host) state() targets.State {
 	s := targets.State{
 		Disk: h.disk, Running: h.running, Desired: h.desired, Intent: h.intent, Releases: slices.Clone(h.releases), Free: h.free,
 		Pooled: targets.PoolIn, Serving: h.serving(), Plain: h.plain, Served: "/srv/mediawiki", Problems: h.problems,
-		Proof: release.Proof{Release: h.running, Nonce: "n-" + h.name},
+		Proof: release.Proof{Release: h.running, Nonce: "n-" + h.name, Road: h.road, Trial: h.trying(), Notes: h.notes},
 	}
 	if h.drained {
 		s.Pooled = targets.PoolOut
@@ -344,10 +350,17 @@ func (h *host) begin(what string, s targets.Switch) error {
 	if s.To == relB && s.Owner == "d1" && what == "activate" {
 		h.forward = true
 		for _, x := range w.hosts {
-			if x != h && x.forward && x.running == relB && !x.intent.Out && !w.ungated && !w.passed[x.name] {
+			if x != h && x.forward && x.running == relB && !x.intent.Out && !w.ungated && !w.passed[x.name] && !(w.shared[x.phase] && w.passedIn(x.phase)) {
 				w.violated("%s was activated before a gate passed %s", h.name, x.name)
 			}
 		}
+	}
+	if h.hands() && what == "activate" { // a rename: it serves all the while
+		if w.shared[h.phase] && s.To == relB && s.Owner == "d1" && !s.Emergency && !w.passed[h.name] && (h.trying() != nil || !w.passedIn(h.phase)) {
+			w.violated("%s was activated although no gate has passed its trial", h.name)
+		}
+		h.intent.Switch, h.intent.Outcome, h.desired = s, release.Unknown, s.To
+		return nil
 	}
 	if h.phase != "test" && h.serving() && w.serving()-1 < w.min && !s.Emergency {
 		w.violated("%s was taken out while %d served and %d must", h.name, w.serving(), w.min)
@@ -374,6 +387,9 @@ func (h *host) finish(s targets.Switch, fault error) {
 	}
 	if s.To == relA && h.disk == relA {
 		h.forward = false
+	}
+	if h.trial != nil && h.trial.Release == h.disk {
+		h.trial = nil // it is what all users get
 	}
 	h.intent.Out, h.intent.Owner = false, ""
 	h.drained = false
@@ -462,6 +478,7 @@ func (g *gate) Judge(_ context.Context, win canary.Window, prior canary.Evidence
 	r.Evidence, _ = json.Marshal(e)
 	if r.Verdict == canary.Pass {
 		for _, h := range win.Canary {
+			g.w.passed[h.On] = true
 			g.w.passed[h.Name] = true
 		}
 	}
@@ -513,10 +530,13 @@ func (w *world) gate(p Plan, phase string) *gate {
 	return p.Phases[i].Gate.(*gate)
 }
 
-// on fails the test unless every host that answers is settled on id, and no invariant was broken.
+// on fails the test unless every host that answers is settled on id, tries nothing, and no invariant was broken.
 func (w *world) on(t *testing.T, id release.ID) {
 	t.Helper()
 	for _, h := range w.hosts {
+		if !h.gone && h.trying() != nil {
+			t.Errorf("%s tries %s", h.name, h.trial.Release.Short())
+		}
 		if !h.gone && (!settled(h.state(), id) || h.drained) {
 			t.Errorf("%s: disk %s, running %s, desired %s, out %t, drained %t; want %s", h.name, h.disk.Short(), h.running.Short(), h.desired.Short(), h.intent.Out, h.drained, id.Short())
 		}
