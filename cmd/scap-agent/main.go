@@ -16,9 +16,14 @@ import (
 	"syscall"
 
 	"scap/sync/agent"
+	"scap/targets/fpm/namespace"
 )
 
 func main() {
+	namespace.Entrance()
+	if len(os.Args) > 1 && os.Args[1] == "run" {
+		os.Exit(runCommand(context.Background(), os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
+	}
 	os.Exit(run(context.Background(), os.Args[1:], pollable(os.Stdin), pollable(os.Stdout), os.Stderr, open))
 }
 

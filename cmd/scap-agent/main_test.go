@@ -24,12 +24,17 @@ import (
 	"scap/sync/release"
 	"scap/sync/store"
 	"scap/sync/wire"
+	"scap/targets/fpm/namespace"
 )
 
 // childEnv makes the test program the agent of the host in the directory that it names, with a runtime of paper.
 const childEnv = "SCAP_AGENT_MAIN_TEST"
 
 func TestMain(m *testing.M) {
+	namespace.Entrance()
+	if os.Getenv(runEnv) != "" {
+		os.Exit(runCommand(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	}
 	if dir := os.Getenv(childEnv); dir != "" {
 		os.Exit(run(context.Background(), []string{"--allow-root"}, pollable(os.Stdin), pollable(os.Stdout), os.Stderr,
 			func(context.Context, agent.Config) (*agent.Host, error) { return paperHost(dir) }))
