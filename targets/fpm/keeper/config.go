@@ -18,6 +18,8 @@ type Config struct {
 	// Systemd makes each generation an instance of the unit scap-fpm@.service; without it they are plain processes.
 	Systemd bool   `json:"systemd,omitempty"`
 	Pools   []Pool `json:"pools"`
+
+	file string // which Load read: what a generation's process reads again
 }
 
 // Pool is one php-fpm master's worth of workers.
@@ -26,15 +28,25 @@ type Pool struct {
 	Listen string `json:"listen"`          // the path of a unix socket that the web server connects to
 	Trial  string `json:"trial,omitempty"` // and that of the second, weighted upstream; empty: no trials
 	// Binary, ConfigFile and INI are the distribution's: a generation's configuration includes ConfigFile and replaces
-	// socket, status socket, pid file and daemonize.
+	// socket, status socket, pid file and daemonize. ConfigFile must have this one pool, listening on Listen.
 	Binary     string `json:"binary"`
 	ConfigFile string `json:"config_file"`
 	INI        string `json:"ini,omitempty"`
 	PingPath   string `json:"ping_path"`
-	// Stop is how long requests may take to end: process_control_timeout and some.
+	// Stop is how long requests may take to end: process_control_timeout and some. In the file it is in nanoseconds.
 	Stop time.Duration `json:"stop"`
 	// Unit is the distribution's systemd unit. Without systemd: the pid file of its master, and the command that starts it.
 	Unit    string   `json:"unit,omitempty"`
 	PIDFile string   `json:"pid_file,omitempty"`
 	Start   []string `json:"start,omitempty"`
+}
+
+// pool finds a pool by its name.
+func (c Config) pool(name string) (Pool, bool) {
+	for _, p := range c.Pools {
+		if p.Name == name {
+			return p, true
+		}
+	}
+	return Pool{}, false
 }
