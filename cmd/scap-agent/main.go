@@ -24,6 +24,9 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == "run" {
 		os.Exit(runCommand(context.Background(), os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
 	}
+	if len(os.Args) > 1 && os.Args[1] == "keeper" {
+		os.Exit(keeperCommand(context.Background(), os.Args[2:], pollable(os.Stdin), os.Stdout, os.Stderr))
+	}
 	os.Exit(run(context.Background(), os.Args[1:], pollable(os.Stdin), pollable(os.Stdout), os.Stderr, open))
 }
 
