@@ -25,13 +25,20 @@ func (r *Runtime) Check(ctx context.Context) error {
 		return err
 	}
 	var wrong []error
+	serving, adopted, trial := r.conf.Instances, false, false
+	if r.conf.Strategy == Handover {
+		var err error
+		if serving, adopted, trial, err = r.checkKeeper(ctx); err != nil {
+			wrong = append(wrong, err)
+		}
+	}
 	for _, i := range r.conf.Instances {
-		for _, err := range r.checkInstance(ctx, i) {
+		for _, err := range r.checkInstance(ctx, i, adopted) {
 			wrong = append(wrong, fmt.Errorf("php-fpm %s: %w", i.Name, err))
 		}
 	}
-	if len(r.conf.Warm.Pages) > 0 {
-		if err := r.checkConnections(ctx); err != nil {
+	if len(r.conf.Warm.Pages) > 0 && !trial { // with one nobody could say who has answered, and whose count is one too many
+		if err := r.checkConnections(ctx, serving); err != nil {
 			wrong = append(wrong, err)
 		}
 	}
@@ -43,11 +50,15 @@ func (r *Runtime) Check(ctx context.Context) error {
 	return errors.Join(wrong...)
 }
 
-func (r *Runtime) checkInstance(ctx context.Context, i Instance) (wrong []error) {
+// checkInstance checks what the distribution configured. On an adopted host the generations' configuration is made of it, and
+// nobody starts and signals its master.
+func (r *Runtime) checkInstance(ctx context.Context, i Instance, adopted bool) (wrong []error) {
 	if _, err := queued(i.Listen); err != nil {
 		wrong = append(wrong, err)
 	}
-	wrong = append(wrong, i.checkControl(ctx, r.conf.Strategy == Reload)...)
+	if !adopted {
+		wrong = append(wrong, i.checkControl(ctx, r.conf.Strategy == Reload)...)
+	}
 	eff, err := r.effective(ctx, i)
 	if err != nil {
 		return append(wrong, err)
@@ -75,7 +86,10 @@ func (r *Runtime) checkInstance(ctx context.Context, i Instance) (wrong []error)
 	if len(c.Strays) > 0 {
 		wrong = append(wrong, fmt.Errorf("orphan workers %v of an earlier master", proc.PIDs(c.Strays)))
 	}
-	if len(i.Control.Quit) == 0 {
+	if adopted && len(c.Masters) > 0 {
+		wrong = append(wrong, fmt.Errorf("the distribution's master %v runs beside the keeper's: stop it, and keep it from being started", proc.PIDs(c.Masters)))
+	}
+	if len(i.Control.Quit) == 0 && !adopted {
 		for _, m := range c.Masters {
 			if err := unix.Kill(m.PID, 0); err != nil {
 				wrong = append(wrong, fmt.Errorf("may not signal master %d: %w; give a quit command", m.PID, err))
@@ -148,7 +162,7 @@ func checkCommand(ctx context.Context, argv []string) error {
 
 // checkConnections finds a web server that does not answer and one that keeps its connections to php-fpm: with upstream
 // keepalive a restart loses POSTs, and a host that nobody asks never looks quiet.
-func (r *Runtime) checkConnections(ctx context.Context) error {
+func (r *Runtime) checkConnections(ctx context.Context, serving []Instance) error {
 	page := r.conf.Warm.Pages[0]
 	if _, err := r.get(ctx, r.client(), page, ""); err != nil { // what it answers is the release's matter, not the host's
 		return fmt.Errorf("the host's own web server: page %s: %w", page.Path, err)
@@ -160,7 +174,7 @@ func (r *Runtime) checkConnections(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	for _, i := range r.conf.Instances {
+	for _, i := range serving {
 		s, err := r.statusOf(ctx, i)
 		if err != nil {
 			continue // State says so

@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"scap/targets/fpm/keeper"
 )
 
 // Strategy says how a host's php-fpm changes from one release to the next.
@@ -66,14 +68,17 @@ type Instance struct {
 	Listen string `json:"listen"` // a unix socket's path, or "host:port"
 	// StatusListen is pm.status_listen, when the pool has one: the status is then answered also when all workers are busy.
 	StatusListen string `json:"statusListen,omitempty"`
-	StatusPath   string `json:"statusPath"` // pm.status_path
-	PingPath     string `json:"pingPath"`   // ping.path
-	Binary       string `json:"binary"`     // /usr/sbin/php-fpm8.2
+	Trial        string `json:"trial,omitempty"` // the trial's link, as the keeper must know it; empty: nobody checks
+	StatusPath   string `json:"statusPath"`      // pm.status_path
+	PingPath     string `json:"pingPath"`        // ping.path
+	Binary       string `json:"binary"`          // /usr/sbin/php-fpm8.2
 	ConfigFile   string `json:"configFile"`
 	INI          string `json:"ini,omitempty"` // php.ini given by -c; default: what the binary finds
 	// Longest is how long a request may take to end when its host changes; process_control_timeout must be no shorter.
 	Longest Duration `json:"longest,omitempty"`
 	Control Control  `json:"control"`
+
+	gen *keeper.Generation // whose master this is, see Instance.of; nil: the distribution's
 }
 
 // Control says how an instance is started and signalled. Every command is an argument vector: no shell reads it.
@@ -184,7 +189,29 @@ func (c Config) Validate() error {
 			wrong = append(wrong, fmt.Errorf("entry script %q: want a pattern inside a release, such as w/*.php", pattern))
 		}
 	}
+	if c.Strategy == Handover {
+		wrong = append(wrong, c.validateHandover()...)
+	}
 	return errors.Join(append(wrong, c.Warm.validate()...)...)
+}
+
+// validateHandover finds what a generation could not be started or asked with.
+func (c Config) validateHandover() (wrong []error) {
+	if len(c.Keeper.Command) == 0 || c.Keeper.Command[0] == "" {
+		wrong = append(wrong, errors.New("strategy handover needs the keeper's command"))
+	}
+	if root := filepath.Dir(c.Releases); within(c.Work, root) {
+		wrong = append(wrong, fmt.Errorf("work %q lies in %s, of which a generation sees one release and nothing else", c.Work, root))
+	}
+	if d := c.Keeper.DocumentRoot; d != "" && !filepath.IsLocal(d) {
+		wrong = append(wrong, fmt.Errorf("document root %q: want a path inside a release", d))
+	}
+	for _, p := range c.Warm.Pages {
+		if script := p.script(); !strings.HasPrefix(script, "/") || !strings.HasSuffix(script, ".php") || !filepath.IsLocal(script[1:]) {
+			wrong = append(wrong, fmt.Errorf("warm page %q: name the script that the web server runs for it, such as /w/index.php, not %q", p.Path, script))
+		}
+	}
+	return wrong
 }
 
 func (i Instance) validate() (wrong []error) {

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"scap/sync/release"
+	"scap/targets/fpm/keeper"
 )
 
 // Runtime is the php-fpm of one host, all its instances. Calls come one at a time.
@@ -19,6 +20,12 @@ type Runtime struct {
 	probe string // the probe script's path
 	// pending counts pages that this agent has asked for and not yet put into the ledger.
 	pending atomic.Int64
+	root    rooted // nil where no keeper is configured
+}
+
+// rooted is who starts and ends generations: root's keeper. It is safe for concurrent use.
+type rooted interface {
+	Do(ctx context.Context, q keeper.Request) (keeper.Reply, error)
 }
 
 // New makes a Runtime of a valid configuration. It touches nothing on the host.
@@ -30,10 +37,14 @@ func New(conf Config) (*Runtime, error) {
 		conf.Strategy = Drain
 	}
 	sum := release.SumOf(probeScript)
-	return &Runtime{
+	r := &Runtime{
 		conf: conf, link: newLink(conf.Served, conf.Releases),
 		probe: filepath.Join(resolve(conf.Work), "probe-"+hex.EncodeToString(sum[:8])+".php"),
-	}, nil
+	}
+	if len(conf.Keeper.Command) > 0 {
+		r.root = keeper.Client{Command: conf.Keeper.Command}
+	}
+	return r, nil
 }
 
 // State proves what runs now. Nobody is disturbed by it for longer than a few milliseconds, and a php-fpm that is down,
@@ -45,7 +56,14 @@ func (r *Runtime) State(ctx context.Context) (release.Proof, error) {
 	if err := r.writeProbe(); err != nil {
 		return release.Proof{}, err
 	}
+	if r.conf.Strategy == Handover {
+		g := r.lookAround(ctx)
+		proof := r.stateOf(ctx, g)
+		proof.Road = r.road(g, r.recall().Took)
+		return proof, nil
+	}
 	proof := r.prove(ctx)
 	proof.Nonce = r.nonce(proof)
+	proof.Road = release.Road{Strategy: string(r.conf.Strategy)}
 	return proof, nil
 }

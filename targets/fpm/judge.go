@@ -46,7 +46,7 @@ func (r *Runtime) judge(i Instance, e *evidence) error {
 	e.instance.Settings = e.opcache.Settings
 	if e.instance.Settings != nil {
 		if len(busy) > 0 {
-			e.instance.Settings["busy, but younger than the swap"] = strings.Join(busy, " ")
+			e.instance.Settings[i.vouchedBy()] = strings.Join(busy, " ")
 		}
 		e.instance.Settings["php"], e.instance.Settings["ini"] = e.opcache.Version, e.opcache.INI
 	}
@@ -57,6 +57,14 @@ func (r *Runtime) judge(i Instance, e *evidence) error {
 		return firstLine(wrong)
 	}
 	return r.judgeCode(i, e)
+}
+
+// vouchedBy says why a worker that did not answer passes.
+func (i Instance) vouchedBy() string {
+	if i.gen != nil {
+		return "busy, but in the release's namespace"
+	}
+	return "busy, but younger than the swap"
 }
 
 // judgeCode checks that the code which runs is the release's, and that only a restart can change it.
@@ -76,6 +84,9 @@ func (r *Runtime) judgeCode(i Instance, e *evidence) error {
 	}
 	if e.opcache.Opcache.Resets > 0 {
 		return errors.New("the opcode cache was reset by hand: what APCu and workers hold may be older; restart php-fpm")
+	}
+	if i.gen != nil {
+		return nil // where the link leads on the host is nothing to a generation
 	}
 	if last, ok := r.lastSwap(); ok {
 		for _, w := range e.crew.Of(e.status.Pool) {

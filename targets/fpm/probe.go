@@ -26,6 +26,10 @@ var probeScript []byte
 const settings = "opcache.enable,opcache.validate_timestamps,opcache.file_cache,opcache.preload,opcache.revalidate_path," +
 	"realpath_cache_ttl,realpath_cache_size,apc.enabled,auto_prepend_file,open_basedir,error_log,log_errors"
 
+// moreSettings are those that a new generation must share with the one that it replaces.
+const moreSettings = "opcache.memory_consumption,opcache.interned_strings_buffer,opcache.max_accelerated_files,opcache.jit," +
+	"opcache.jit_buffer_size,apc.shm_size,memory_limit,max_execution_time,disable_functions,include_path,default_charset,date.timezone"
+
 // facts are what one worker says of itself.
 type facts struct {
 	PID      int            `json:"pid"`
@@ -41,9 +45,11 @@ type facts struct {
 		Entered int64          `json:"entered"` // times that an entry script was begun
 	} `json:"opcache"`
 	Settings map[string]string `json:"settings"`
-	INI      string            `json:"ini"`
-	Version  string            `json:"version"`
-	loud     bool              // the nonce came back on the error stream: the pool has no log of its own
+	// Extensions are those that are loaded, asked for with the scripts.
+	Extensions []string `json:"extensions"`
+	INI        string   `json:"ini"`
+	Version    string   `json:"version"`
+	loud       bool     // the nonce came back on the error stream: the pool has no log of its own
 }
 
 // question is what the probe is asked besides what it always answers.
@@ -65,6 +71,9 @@ func (r *Runtime) ask(ctx context.Context, i Instance, q question) (facts, error
 	}
 	if q.scripts {
 		params["SCAP_SCRIPTS"], params["SCAP_ENTRIES"] = "1", strings.Join(r.conf.entries(), "\n")
+	}
+	if i.gen != nil {
+		params["SCAP_SETTINGS"] = settings + "," + moreSettings
 	}
 	if q.nonce != "" {
 		params["SCAP_NONCE"], params["SCAP_RELEASE"] = q.nonce, q.release.String()

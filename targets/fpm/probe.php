@@ -110,6 +110,7 @@ echo json_encode([
 	'believed' => (object)$believed,
 	'opcache' => $opcache,
 	'settings' => (object)$settings,
+	'extensions' => $ask('SCRIPTS') !== '' ? get_loaded_extensions() : [],
 	'ini' => (string)php_ini_loaded_file(),
 	'version' => PHP_VERSION,
 ], JSON_UNESCAPED_SLASHES | JSON_INVALID_UTF8_SUBSTITUTE);

@@ -15,6 +15,7 @@ import (
 
 // evidence is what was found out about one instance.
 type evidence struct {
+	of       Instance
 	instance release.Instance
 	release  release.ID
 	crew     proc.Crew
@@ -24,11 +25,16 @@ type evidence struct {
 	opcache  facts        // of the one worker that was asked for the opcode cache
 }
 
-// prove asks every instance and joins what they say: one release everywhere, or a reason.
+// prove asks every instance of the distribution's and joins what they say: one release everywhere, or a reason.
 func (r *Runtime) prove(ctx context.Context) release.Proof {
-	var proof release.Proof
-	var all []evidence
-	for _, i := range r.conf.Instances {
+	proof, all := r.gather(ctx, r.conf.Instances)
+	proof.Requests = r.countOthers(all)
+	return proof
+}
+
+// gather asks instances and joins what they say. It counts no requests.
+func (r *Runtime) gather(ctx context.Context, instances []Instance) (proof release.Proof, all []evidence) {
+	for _, i := range instances {
 		e, err := r.proveInstance(ctx, i)
 		proof.Instances = append(proof.Instances, e.instance)
 		if err != nil && proof.Reason == "" {
@@ -39,27 +45,26 @@ func (r *Runtime) prove(ctx context.Context) release.Proof {
 		}
 		all = append(all, e)
 	}
-	proof.Requests = r.countOthers(all)
-	if proof.Reason != "" {
-		return proof
+	if proof.Reason != "" || len(all) == 0 {
+		return proof, all
 	}
 	for _, e := range all[1:] {
 		if e.release != all[0].release {
 			proof.Reason = fmt.Sprintf("php-fpm %s runs %s, %s runs %s", all[0].instance.Name, all[0].release.Short(),
 				e.instance.Name, e.release.Short())
-			return proof
+			return proof, all
 		}
 	}
 	proof.Release = all[0].release
-	return proof
+	return proof, all
 }
 
 // proveInstance gathers an instance's evidence and judges it. What it found it returns besides an error too.
 func (r *Runtime) proveInstance(ctx context.Context, i Instance) (evidence, error) {
-	e := evidence{instance: release.Instance{Name: i.Name}, workers: map[int]facts{}, vouched: map[int]bool{}}
+	e := evidence{of: i, instance: release.Instance{Name: i.Name}, workers: map[int]facts{}, vouched: map[int]bool{}}
 	s, asked := r.statusOf(ctx, i)
 	pool := s.Pool
-	if pool == "" {
+	if pool == "" && i.gen == nil {
 		if eff, err := r.effective(ctx, i); err == nil {
 			pool = eff.Pool
 		}
@@ -68,13 +73,16 @@ func (r *Runtime) proveInstance(ctx context.Context, i Instance) (evidence, erro
 	if err != nil {
 		return e, err
 	}
-	e.crew, e.status = proc.CrewOf(all, i.ConfigFile, pool), s
+	e.crew, e.status = i.crew(all, pool), s
 	e.instance.Strays = proc.PIDs(e.crew.Strays)
 	if len(e.crew.Masters) > 0 {
 		e.instance.Master, e.instance.Tick = e.crew.Masters[0].PID, e.crew.Masters[0].Tick
 	}
 	if err := r.present(i, e.crew, asked); err != nil {
 		return e, err
+	}
+	if i.gen != nil && i.gen.Wrong != "" {
+		return e, fmt.Errorf("generation %d: %s", i.gen.Number, i.gen.Wrong)
 	}
 	e.instance.Started = time.Unix(s.Start, 0)
 	if err := r.askWorkers(ctx, i, &e); err != nil {
@@ -168,7 +176,7 @@ func (r *Runtime) missing(i Instance, e *evidence) ([]proc.Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	now := proc.CrewOf(all, i.ConfigFile, e.status.Pool)
+	now := i.crew(all, e.status.Pool)
 	if len(now.Masters) != 1 || now.Masters[0].PID != e.instance.Master || now.Masters[0].Tick != e.instance.Tick {
 		return nil, errors.New("its master changed while it was asked")
 	}
@@ -184,10 +192,11 @@ func (r *Runtime) missing(i Instance, e *evidence) ([]proc.Process, error) {
 
 // vouch lets those workers pass that are busy with a user's long request, when they are known to be younger than the last
 // swap: such a worker has never seen another release, and the opcode cache, which is asked of another one, is its own too.
-// Without this no host with a request of a minute could be proven while it serves. It returns who is still missing.
+// Without this no host with a request of a minute could be proven while it serves. Of a generation the keeper's word, not the
+// age, lets them pass. It returns who is still missing.
 func (r *Runtime) vouch(ctx context.Context, i Instance, e *evidence, missing []proc.Process) []proc.Process {
 	last, ok := r.lastSwap()
-	if !ok || len(e.workers) == 0 || len(missing) == 0 {
+	if !ok && i.gen == nil || len(e.workers) == 0 || len(missing) == 0 {
 		return missing
 	}
 	s, err := r.statusOf(ctx, i)
@@ -199,7 +208,11 @@ func (r *Runtime) vouch(ctx context.Context, i Instance, e *evidence, missing []
 		busy[p.PID] = !p.idle() && !s.isOwn(p)
 	}
 	return slices.DeleteFunc(missing, func(w proc.Process) bool {
-		e.vouched[w.PID] = busy[w.PID] && w.Tick > last.Tick
+		if i.gen != nil { // root has looked: this worker is in the namespace, and in that there is no other release
+			e.vouched[w.PID] = busy[w.PID] && i.gen.Wrong == "" && slices.Contains(i.gen.Workers, w.PID)
+		} else {
+			e.vouched[w.PID] = busy[w.PID] && w.Tick > last.Tick
+		}
 		return e.vouched[w.PID]
 	})
 }

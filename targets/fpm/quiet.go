@@ -16,12 +16,16 @@ import (
 // status page, which keeps only the last URI of each worker, names each of them.
 const sampleEvery = 50 * time.Millisecond
 
-// Quiet watches every instance for window. Requests of the agent itself and those to ignored paths do not count; a request
+// Quiet watches every instance for window, on an adopted host every master that lives, kept ones too. Requests of the agent itself and those to ignored paths do not count; a request
 // whose path was not seen counts as one from outside. Active and Queued are as of the end of the window.
 func (r *Runtime) Quiet(ctx context.Context, window time.Duration) (release.Quiet, error) {
 	q := release.Quiet{Window: window}
-	last := make([]status, len(r.conf.Instances))
-	for n, i := range r.conf.Instances {
+	instances, err := r.watched(ctx)
+	if err != nil {
+		return q, err
+	}
+	last := make([]status, len(instances))
+	for n, i := range instances {
 		s, _, err := r.look(ctx, i)
 		if err != nil {
 			return q, err
@@ -41,7 +45,7 @@ func (r *Runtime) Quiet(ctx context.Context, window time.Duration) (release.Quie
 		case <-tick.C:
 		}
 		q.Active = 0
-		for n, i := range r.conf.Instances {
+		for n, i := range instances {
 			s, active, err := r.look(ctx, i)
 			if err != nil {
 				return q, err
@@ -55,7 +59,7 @@ func (r *Runtime) Quiet(ctx context.Context, window time.Duration) (release.Quie
 			last[n] = s
 		}
 	}
-	for _, i := range r.conf.Instances {
+	for _, i := range instances {
 		waiting, err := queued(i.Listen)
 		if err != nil {
 			return q, err
@@ -63,6 +67,21 @@ func (r *Runtime) Quiet(ctx context.Context, window time.Duration) (release.Quie
 		q.Queued += waiting
 	}
 	return q, nil
+}
+
+// watched are the instances of which any could serve a user now.
+func (r *Runtime) watched(ctx context.Context) ([]Instance, error) {
+	if r.conf.Strategy != Handover {
+		return r.conf.Instances, nil
+	}
+	g := r.stand(ctx)
+	switch {
+	case g.broken != nil:
+		return nil, g.broken
+	case g.adopted:
+		return r.living(g.roster), nil
+	}
+	return r.conf.Instances, nil
 }
 
 // look takes one look at an instance. One that is down serves nobody, and one that does not answer has all its workers
@@ -76,11 +95,12 @@ func (r *Runtime) look(ctx context.Context, i Instance) (s status, active int, e
 	if ctx.Err() != nil || trouble != nil {
 		return status{}, 0, fmt.Errorf("is %s quiet: %w", i.Name, err)
 	}
-	c := proc.CrewOf(now, i.ConfigFile, "")
-	if len(c.Workers) == 0 && !errors.Is(err, fcgi.ErrRefused) {
+	c := i.crew(now, "")
+	left := len(c.Workers) + len(c.Strays)
+	if left == 0 && i.gen == nil && !errors.Is(err, fcgi.ErrRefused) {
 		return status{}, 0, fmt.Errorf("is %s quiet: %w", i.Name, err)
 	}
-	return status{}, len(c.Workers), nil
+	return status{}, left, nil
 }
 
 // busy counts the requests of others that are being served. A worker may still be ending its answer to an earlier look.

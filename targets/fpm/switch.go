@@ -35,6 +35,17 @@ func (r *Runtime) Switch(ctx context.Context, s release.Switch, link func(contex
 	if err := r.writeProbe(); err != nil {
 		return release.Proof{}, err
 	}
+	if r.conf.Strategy == Handover || s.Hand != "" {
+		return r.switchHandover(ctx, s, link)
+	}
+	return r.plain(ctx, s, link)
+}
+
+// plain is the switch of the distribution's masters, by drain or by reload.
+func (r *Runtime) plain(ctx context.Context, s release.Switch, link func(context.Context) error) (release.Proof, error) {
+	if s.Serving {
+		return release.Proof{}, fmt.Errorf("switch to %s: nothing was changed: %w", s.To.Short(), errServing)
+	}
 	before, err := r.survey(ctx, s.Emergency)
 	if err != nil {
 		return release.Proof{}, fmt.Errorf("switch to %s: nothing was changed: %w", s.To.Short(), err)
@@ -51,7 +62,13 @@ func (r *Runtime) Switch(ctx context.Context, s release.Switch, link func(contex
 	if err != nil {
 		return release.Proof{}, fmt.Errorf("switch to %s: %w", s.To.Short(), err)
 	}
-	return r.confirm(ctx, s.To, before)
+	proof, err := r.confirm(ctx, s.To, before)
+	if r.conf.Strategy != Handover {
+		proof.Road = release.Road{Strategy: string(r.conf.Strategy)}
+	} else {
+		proof.Road = r.road(r.lookAround(ctx), r.recall().Took)
+	}
+	return proof, err
 }
 
 // running reports whether every instance has exactly one master that could be reloaded, and no strays.

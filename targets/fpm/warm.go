@@ -22,13 +22,15 @@ const (
 // warm asks for every page through the host's own web server: first one after the other, then all at once. Every answer
 // must be as wanted. It is also the first judge of the release: one that fails here never sees a user.
 func (r *Runtime) warm(ctx context.Context, id release.ID) error {
-	pages := r.conf.Warm.Pages
-	if len(pages) == 0 {
-		return nil
-	}
 	client := r.client()
+	return r.rounds(func(p Page) error { return r.visit(ctx, client, p, id) })
+}
+
+// rounds asks for all pages one after the other, then all at once as often as configured. The first error is returned.
+func (r *Runtime) rounds(visit func(Page) error) error {
+	pages := r.conf.Warm.Pages
 	for _, p := range pages {
-		if err := r.visit(ctx, client, p, id); err != nil {
+		if err := visit(p); err != nil {
 			return err
 		}
 	}
@@ -45,7 +47,7 @@ func (r *Runtime) warm(ctx context.Context, id release.ID) error {
 			width <- struct{}{}
 			wg.Go(func() {
 				defer func() { <-width }()
-				if err := r.visit(ctx, client, p, id); err != nil {
+				if err := visit(p); err != nil {
 					mu.Lock()
 					defer mu.Unlock()
 					wrong = append(wrong, err)
