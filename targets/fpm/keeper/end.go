@@ -221,7 +221,7 @@ func (k *keeper) tidy(ctx context.Context, r *record) error {
 				return context.Cause(ctx)
 			}
 			if err != nil {
-				r.alarm(e.Pool, "%v", err)
+				r.raise(Alarm{At: time.Now(), Pool: e.Pool, Text: err.Error()})
 				if err := k.save(r); err != nil {
 					return err
 				}

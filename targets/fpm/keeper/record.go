@@ -85,6 +85,8 @@ type record struct {
 	Pools       map[string]*standing `json:"pools,omitempty"`
 	Generations []*entry             `json:"generations,omitempty"` // oldest first
 	Alarms      []Alarm              `json:"alarms,omitempty"`
+	// Booted is the boot in which a watch has last seen every pool well.
+	Booted string `json:"booted,omitempty"`
 }
 
 func (r *record) find(number uint64) *entry {
@@ -119,24 +121,6 @@ func (r *record) pool(name string) *standing {
 
 func (r *record) forget(number uint64) {
 	r.Generations = slices.DeleteFunc(r.Generations, func(e *entry) bool { return e.Number == number })
-}
-
-// Bounds of the alarms that are kept.
-const (
-	maxAlarms = 16
-	alarmTime = 7 * 24 * time.Hour
-)
-
-// alarm notes something that people should know. The same again, one after the other, is one.
-func (r *record) alarm(pool, format string, args ...any) {
-	now := time.Now()
-	a := Alarm{At: now, Pool: pool, Text: fmt.Sprintf(format, args...)}
-	r.Alarms = slices.DeleteFunc(r.Alarms, func(b Alarm) bool { return now.Sub(b.At) > alarmTime })
-	if n := len(r.Alarms); n > 0 && r.Alarms[n-1].Pool == pool && r.Alarms[n-1].Text == a.Text {
-		r.Alarms = r.Alarms[:n-1]
-	}
-	r.Alarms = append(r.Alarms, a)
-	r.Alarms = r.Alarms[max(0, len(r.Alarms)-maxAlarms):]
 }
 
 // check says what cannot be true.

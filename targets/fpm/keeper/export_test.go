@@ -1,0 +1,18 @@
+package keeper
+
+import (
+	"context"
+	"io"
+)
+
+// What the tests outside of the package need: they use fixtures that import it.
+
+// ServeStepping is Serve that calls step after each step.
+func ServeStepping(ctx context.Context, conf Config, in io.Reader, out io.Writer, step func(string)) error {
+	k, err := open(conf)
+	if err != nil {
+		return err
+	}
+	k.step = step
+	return k.serve(ctx, in, out)
+}
