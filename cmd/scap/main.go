@@ -12,9 +12,11 @@ import (
 	"syscall"
 
 	"scap/cmd/internal/ui"
+	"scap/targets/fpm/namespace"
 )
 
 func main() {
+	namespace.Entrance() // `scap run` starts this program again to enter a release
 	os.Exit(process(&app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}, os.Args[1:]))
 }
 

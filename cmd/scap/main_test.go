@@ -15,6 +15,7 @@ import (
 
 	"scap/phases"
 	"scap/phases/journal"
+	"scap/targets/fpm/namespace"
 )
 
 // hookEnv says at which record a re-executed test binary ends itself or waits. Only the test binary reads it.
@@ -22,6 +23,7 @@ const hookEnv = "SCAP_TEST_HOOK"
 
 // TestMain runs the tests or, called as scap, is scap: the process that deployers start, but for the hook that kills it.
 func TestMain(m *testing.M) {
+	namespace.Entrance()
 	if filepath.Base(os.Args[0]) == "scap" {
 		os.Exit(reexecuted())
 	}

@@ -63,9 +63,9 @@ back to one release from any instant.
 	f.BoolVarP(&a.yes, "yes", "y", false, "answer yes to the questions that ask whether to go on; a gate that holds still rolls back")
 	root.AddCommand(
 		newBackportCommand(a), newSyncCommand(a), newPlanCommand(a), newRollbackCommand(a), newResumeCommand(a), newRepairCommand(a), newWatchCommand(a), newGateCommand(a), newReplayCommand(a),
-		newStatusCommand(a), newAdoptCommand(a), newConfigCommand(a), newLockCommand(a), newHistoryCommand(a), newSayCommand(a),
+		newStatusCommand(a), newAdoptCommand(a), newFPMCommand(a), newConfigCommand(a), newLockCommand(a), newHistoryCommand(a), newSayCommand(a),
 		newDemoCommand(a), newVersionCommand(a),
-		newLintCommand(a), newWikiversionsCommand(a), newMWScriptCommand(a), newCleanCommand(a),
+		newLintCommand(a), newWikiversionsCommand(a), newMWScriptCommand(a), newRunCommand(a), newCleanCommand(a),
 	)
 	fitHelp(root)
 	return root

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"scap/cmd/internal/config"
+	"scap/cmd/internal/ui"
+	"scap/sync/agent"
+)
+
+// rehearseAdoption is scap fpm adopt --dry-run.
+func (a *app) rehearseAdoption(ctx context.Context, names []string) error {
+	conf, err := a.load()
+	if err != nil {
+		return err
+	}
+	asked, err := handedOver(conf, names)
+	if err != nil {
+		return err
+	}
+	f, err := openFleet(conf, nil, fleetOptions{})
+	if err != nil {
+		return err
+	}
+	defer f.close()
+	var errs []error
+	for _, ph := range conf.Phases {
+		for _, h := range ph.Hosts {
+			if asked[h.Name] {
+				errs = append(errs, a.rehearse(ctx, f, h))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// rehearse shows for one host what root installs, what of it is there, and which lines of its web server to change.
+func (a *app) rehearse(ctx context.Context, f *fleet, h config.Host) error {
+	g := f.conf.Group(h.Group)
+	st, err := f.hosts[h.Name].State(ctx)
+	if err != nil {
+		return err
+	}
+	web, err := f.webServer(ctx, h.Name)
+	if err != nil {
+		return err
+	}
+	todo, err := f.installed(ctx, h, g)
+	if err != nil {
+		return err
+	}
+	whose := "its distribution's"
+	if st.Proof.Road.Adopted {
+		whose = "the keeper's"
+	}
+	fmt.Fprintf(a.stdout, "%s: its php-fpm is %s, on %s\n", h.Name, whose, st.Disk.Short())
+	for _, step := range todo {
+		fmt.Fprintf(a.stdout, "  as root: %s\n", ui.Clean(step))
+	}
+	for _, p := range web.Problems {
+		fmt.Fprintf(a.stdout, "  web server: %s\n", ui.Clean(p))
+	}
+	if diff := web.Diff(); diff != "" {
+		fmt.Fprintf(a.stdout, "  lines of %s to change, then reload it once:\n    %s\n", strings.Join(web.Servers, " and "),
+			strings.ReplaceAll(strings.TrimRight(harmless(diff), "\n"), "\n", "\n    "))
+	}
+	for _, p := range st.Problems {
+		fmt.Fprintf(a.stdout, "  stands in the way: %s\n", ui.Clean(p))
+	}
+	switch {
+	case st.Proof.Road.Adopted:
+	case len(todo) == 0 && !web.Must() && len(st.Problems) == 0:
+		fmt.Fprintf(a.stdout, "  ready: `scap fpm adopt %s` takes it over, out of the pool, one host at a time\n", h.Name)
+	default:
+		fmt.Fprintln(a.stdout, "  not ready; nothing was changed")
+	}
+	return nil
+}
+
+// defaultKeeperFile is where a keeper looks that is given no --conf.
+const defaultKeeperFile = "/etc/scap/keeper.json"
+
+// keeperPaths are the program and the file of a keeper's command.
+func keeperPaths(argv []string) (program, file string) {
+	file = defaultKeeperFile
+	for i, word := range argv {
+		if word == "keeper" && i > 0 {
+			program = argv[i-1]
+		}
+		if word == "--conf" && i+1 < len(argv) {
+			file = argv[i+1]
+		}
+	}
+	return program, file
+}
+
+// installed says what of root's part a host lacks, step by step.
+func (f *fleet) installed(ctx context.Context, h config.Host, g *config.Group) (todo []string, err error) {
+	program, file := keeperPaths(g.Handover.Keeper)
+	beside := f.conf.SSH.AgentBinary
+	if beside == "" {
+		beside = agentBeside()
+	}
+	b, err := os.ReadFile(beside)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(b)
+	said, err := f.look(ctx, h.Name, "/usr/bin/sha256sum", program)
+	if err != nil {
+		return nil, err
+	}
+	switch have, _, _ := strings.Cut(said.Stdout, " "); {
+	case said.Status != 0:
+		todo = append(todo, fmt.Sprintf("install -o root -g root -m 0755 scap-agent %s   (it is not there)", program))
+	case have != hex.EncodeToString(sum[:]):
+		todo = append(todo, fmt.Sprintf("install -o root -g root -m 0755 scap-agent %s   (another version is there)", program))
+	}
+	want, err := keeperFile(f.conf, g)
+	if err != nil {
+		return nil, err
+	}
+	if said, err = f.look(ctx, h.Name, "/bin/cat", file); err != nil {
+		return nil, err
+	}
+	if said.Status != 0 || said.Stdout != want {
+		todo = append(todo, fmt.Sprintf("write %s, owned by root, mode 0644: what `scap config keeper %s` prints", file, h.Group))
+	}
+	if len(g.Handover.Keeper) > 2 && filepath.Base(g.Handover.Keeper[0]) == "sudo" {
+		argv := append(slices.Clone(g.Handover.Keeper[:2]), append([]string{"-l"}, g.Handover.Keeper[2:]...)...)
+		if said, err = f.look(ctx, h.Name, argv...); err != nil {
+			return nil, err
+		}
+		if said.Status != 0 {
+			todo = append(todo, "install the lines of `scap config sudoers` as /etc/sudoers.d/scap, mode 0440")
+		}
+	}
+	return todo, nil
+}
+
+// look runs a command on a host that changes nothing.
+func (f *fleet) look(ctx context.Context, host string, argv ...string) (agent.Done, error) {
+	var d agent.Done
+	if err := f.hosts[host].Ask(ctx, "command", agent.Command{Argv: argv}, &d); err != nil {
+		return d, fmt.Errorf("%s: %s: %w", host, argv[0], err)
+	}
+	return d, nil
+}
