@@ -26,11 +26,7 @@ func (h *Host) Repair(ctx context.Context, s targets.Switch) error {
 
 // change asks for a switch or a repair. Once it is sent, it is waited for although ctx ends.
 func (h *Host) change(ctx context.Context, op wire.Op, s targets.Switch) error {
-	limit := h.SwitchWait
-	if limit <= 0 {
-		limit = DefaultSwitchWait
-	}
-	run, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+	run, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.switchWait())
 	defer cancel()
 	var lost error
 	for range 2 { // an agent that died before it began is asked a second time
@@ -48,6 +44,13 @@ func (h *Host) change(ctx context.Context, op wire.Op, s targets.Switch) error {
 		}
 	}
 	return fmt.Errorf("the host has not begun to switch: %w", lost)
+}
+
+func (h *Host) switchWait() time.Duration {
+	if h.SwitchWait > 0 {
+		return h.SwitchWait
+	}
+	return DefaultSwitchWait
 }
 
 // send asks once. Ctx can stop it before the question is on its way, run afterwards.
@@ -68,7 +71,7 @@ func (h *Host) outcome(run context.Context, op wire.Op, s targets.Switch, lost e
 		return false, fmt.Errorf("%w; it may have switched or not, and cannot be asked: %w", lost, err)
 	}
 	in := st.Intent
-	ours := in.Switch.Token == s.Token && in.Switch.To == s.To
+	ours := in.Switch.Token == s.Token && in.Switch.To == s.To && in.Switch.Hand == s.Hand
 	whole := st.Proof.Release == st.Disk && !st.Disk.IsZero()
 	switch {
 	case ours && in.Outcome == release.ProvenNew && whole && st.Disk == s.To:

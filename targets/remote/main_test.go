@@ -51,7 +51,8 @@ func serve(dir string) int {
 }
 
 // paperHost is the host in dir. What its runtime shall suffer is ordered by files there: "hold" stops a switch while it
-// exists, after "held" was written; "broken-<release>" makes that release fail to start; "kill" kills a process agent.
+// exists, after "held" was written; "broken-<release>" makes that release fail to start; "kill" kills a process agent. While
+// "handover" exists, releases start beside each other and can be tried; a trial is held as a switch is.
 func paperHost(dir string) (*agent.Host, error) {
 	st, err := store.Open(filepath.Join(dir, "root"))
 	if err != nil {
@@ -62,7 +63,7 @@ func paperHost(dir string) (*agent.Host, error) {
 		return !errors.Is(err, fs.ErrNotExist)
 	}
 	hook := func(ctx context.Context, step string, s release.Switch) error {
-		if step == "stopped" && exists("hold") {
+		if (step == "stopped" || step == "tried") && exists("hold") {
 			if err := os.WriteFile(filepath.Join(dir, "held"), nil, 0o644); err != nil {
 				return err
 			}
@@ -71,15 +72,23 @@ func paperHost(dir string) (*agent.Host, error) {
 		if step == "linked" && exists("kill") {
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		}
-		if step == "started" && exists("broken-"+s.To.String()) {
+		if (step == "started" || step == "trying") && exists("broken-"+s.To.String()) {
 			return errors.New("this release does not start")
 		}
 		return nil
 	}
+	road := func() release.Road {
+		if exists("handover") {
+			return release.Road{Strategy: release.ByHandover}
+		}
+		return release.Road{Strategy: release.ByDrain, Wanted: release.ByHandover, Why: "no room for two"}
+	}
 	return &agent.Host{
 		Store: st, Served: filepath.Join(dir, "served"), Flag: filepath.Join(dir, "flag"),
-		Runtime: &paper.Runtime{File: filepath.Join(dir, "running"), Current: filepath.Join(dir, "root", "current"), Hook: hook},
-		Answer:  map[string]agent.Answerer{"echo": echo},
+		Runtime: paper.Trier{Runtime: &paper.Runtime{
+			File: filepath.Join(dir, "running"), Current: filepath.Join(dir, "root", "current"), Hook: hook, Road: road,
+		}},
+		Answer: map[string]agent.Answerer{"echo": echo},
 	}, nil
 }
 

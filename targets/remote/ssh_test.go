@@ -242,6 +242,10 @@ func TestBlackHole(t *testing.T) {
 	for name, ask := range map[string]func(w *world) error{
 		"question": func(w *world) error { _, err := w.host.Quiet(context.Background(), time.Hour); return err },
 		"switch":   func(w *world) error { return w.host.Activate(context.Background(), w.toB()) },
+		"trial": func(w *world) error {
+			write(t, w.dir, "handover", nil)
+			return w.host.Try(context.Background(), w.toB(), time.Now().Add(time.Hour))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var (
@@ -270,7 +274,7 @@ func TestBlackHole(t *testing.T) {
 			go func() { done <- ask(w) }()
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			rt := h.Runtime.(*paper.Runtime)
+			rt := h.Runtime.(paper.Trier)
 			if !await(ctx, func() bool { return rt.Calls.Load() > 0 }) {
 				t.Fatal("the host was not asked")
 			}
@@ -280,7 +284,8 @@ func TestBlackHole(t *testing.T) {
 				if !errors.Is(err, push.ErrLost) || !strings.Contains(err.Error(), "has not answered for 2s") {
 					t.Errorf("%v", err)
 				}
-				if errors.Is(err, targets.ErrReturned) || name == "switch" && !strings.Contains(err.Error(), "may have switched or not") {
+				if errors.Is(err, targets.ErrReturned) || name == "switch" && !strings.Contains(err.Error(), "may have switched or not") ||
+					name == "trial" && !strings.Contains(err.Error(), "it may be tried until ") {
 					t.Errorf("the end of the switch is not known, but: %v", err)
 				}
 			case <-time.After(time.Minute):

@@ -31,6 +31,9 @@ func TestHost(t *testing.T) {
 			t.Run("connection lost while idle", func(t *testing.T) { lostWhileIdle(t, deployed(t, connect)) })
 			t.Run("cancelled in a switch", func(t *testing.T) { cancelledInSwitch(t, deployed(t, connect)) })
 			t.Run("cancelled while waiting", func(t *testing.T) { cancelledWhileWaiting(t, deployed(t, connect)) })
+			t.Run("tries", func(t *testing.T) { tries(t, deployed(t, connect)) })
+			t.Run("connection lost in a trial", func(t *testing.T) { lostInTrial(t, deployed(t, connect)) })
+			t.Run("cancelled in a trial", func(t *testing.T) { cancelledInTrial(t, deployed(t, connect)) })
 			t.Run("staging resumes", func(t *testing.T) { stagingResumes(t, deployed(t, connect)) })
 		})
 	}
@@ -99,6 +102,8 @@ func fences(t *testing.T, w *world) {
 	fails(t, "out", w.host.Out(ctx, 1, true, "first"), targets.ErrFenced)
 	fails(t, "prune", w.host.Prune(ctx, 1, nil), targets.ErrFenced)
 	fails(t, "adopt", w.host.Adopt(ctx, 1), targets.ErrFenced)
+	fails(t, "try", w.host.Try(ctx, w.toB(), anHour()), targets.ErrFenced)
+	fails(t, "abandon", w.host.Abandon(ctx, 1), targets.ErrFenced)
 	w.serves(t, w.a.ID)
 	if err := other.Stage(ctx, w.b); err != nil {
 		t.Error(err)
