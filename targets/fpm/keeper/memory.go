@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"scap/targets/fpm/proc"
 )
 
@@ -20,7 +22,7 @@ func pss(ps []proc.Process) (uint64, error) {
 	total := uint64(0)
 	for _, p := range ps {
 		b, err := proc.ReadSome(fmt.Sprintf("/proc/%d/smaps_rollup", p.PID), 64<<10)
-		if err == nil && len(b) == 0 {
+		if err == nil && len(b) == 0 || errors.Is(err, unix.ESRCH) { // it is ending: its memory is gone before its number
 			continue
 		}
 		if err != nil {
