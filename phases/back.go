@@ -223,6 +223,9 @@ func (d *run) settle(ctx context.Context, g goal, ts []targets.Target) (hosts []
 		hosts = append(hosts, s.Name())
 		if why[s.Name()] != nil {
 			bad = why[s.Name()]
+			if s.Err != nil {
+				bad = fmt.Errorf("%w%s", bad, d.mayTry(s.Name()))
+			}
 		}
 		if suspect := d.suspicion(s.Name()); suspect != nil {
 			errs = append(errs, suspect)

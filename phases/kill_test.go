@@ -24,8 +24,10 @@ type story struct {
 	width, budget      int
 	gate               canary.Verdict // of production
 	faults             map[string]error
-	cancel             string // the host at whose activation the deployer cancels
-	suspect            string // the host that its phase's gate suspects
+	cancel             string   // the host at whose activation the deployer cancels
+	suspect            string   // the host that its phase's gate suspects
+	share              bool     // canary and production try first
+	hand               []string // the hosts that hand over; those and no others can try
 	blips              []blip
 	kills              []int
 }
@@ -55,7 +57,7 @@ func drawStory(t *rapid.T) story {
 	}
 	for range rapid.IntRange(0, 2).Draw(t, "blips") {
 		s.blips = append(s.blips, blip{
-			rapid.SampledFrom(names).Draw(t, "host"), rapid.SampledFrom([]string{"claim", "state", "stage", "repair"}).Draw(t, "call"),
+			rapid.SampledFrom(names).Draw(t, "host"), rapid.SampledFrom([]string{"claim", "state", "stage", "repair", "try", "abandon"}).Draw(t, "call"),
 			rapid.IntRange(1, 12).Draw(t, "n"), rapid.SampledFrom([]error{errLost, errGone, errHangs}).Draw(t, "err"),
 		})
 	}
@@ -64,6 +66,10 @@ func drawStory(t *rapid.T) story {
 		if n := rapid.IntRange(0, 3).Draw(t, "refusals"); n > 0 {
 			s.blips = append(s.blips, blip{s.suspect, "isolate", n, rapid.SampledFrom([]error{errLost, errGone, errHalf, errHangs}).Draw(t, "refusal")})
 		}
+	}
+	if rapid.Bool().Draw(t, "hands over") {
+		s.share = rapid.Bool().Draw(t, "shared")
+		s.hand = rapid.SliceOfDistinct(rapid.SampledFrom(names), func(n string) string { return n }).Draw(t, "who hands over")
 	}
 	for range rapid.IntRange(1, 4).Draw(t, "deaths") {
 		s.kills = append(s.kills, rapid.IntRange(1, 400).Draw(t, "kill"))
@@ -94,14 +100,28 @@ func (s story) world() (*world, Plan) {
 	for i := range p.Phases {
 		p.Phases[i].Fanout.MaxFailures = s.budget
 	}
+	if len(s.hand) > 0 {
+		w.hand(s.hand...)
+	}
+	if s.share {
+		w.share(&p, "canary", "prod")
+	}
 	g := w.gate(p, "prod")
 	if g.say = s.gate; s.gate == canary.Hold {
 		g.looks = 1 << 30
 	}
 	if s.suspect != "" {
-		w.gate(p, w.host(s.suspect).phase).suspect = s.suspect
+		w.gate(p, w.host(s.suspect).phase).suspect = s.suspected()
 	}
 	return w, p
+}
+
+// suspected is the suspect's name as the gate sees it.
+func (s story) suspected() string {
+	if s.share && slices.Contains(s.hand, s.suspect) && !strings.HasPrefix(s.suspect, "test") {
+		return arm(s.suspect)
+	}
+	return s.suspect
 }
 
 // play runs s to its end and returns what is wrong with it. Spoil, when there is one, breaks an invariant on purpose.
@@ -179,9 +199,14 @@ func (w *world) judge(err error) (wrong []string) {
 	on := map[string][]string{}
 	for _, h := range w.hosts {
 		_, suspect := targets.IsSuspect(h.intent)
+		if h.trying() != nil && !h.gone {
+			wrong = append(wrong, fmt.Sprintf("%s still tries %s", h.name, h.trial.Release.Short()))
+		}
 		switch s := h.state(); {
 		case h.gone:
 			gone = append(gone, h.name)
+		case suspect && h.drained && h.disk == relA && h.running == relA && w.shared[h.phase]: // it only tried
+			out = append(out, h.name)
 		case suspect && h.drained && h.disk == relB && h.running == relB:
 			out = append(out, h.name)
 			on[s.Disk.Short()] = append(on[s.Disk.Short()], h.name)
@@ -253,7 +278,15 @@ func TestKilledAnywhereTheFleetEndsOnOneRelease(t *testing.T) {
 func TestKilledAtEveryEvent(t *testing.T) {
 	small := story{test: 1, canary: 1, prod: 2, width: 1}
 	three := story{canary: 3, prod: 1, width: 1, suspect: "canary2"}
-	for name, s := range map[string]story{"pass": with(small, canary.Pass), "fail": with(small, canary.Fail), "suspect": with(three, canary.Pass), "suspect and fail": with(three, canary.Fail)} {
+	shared, mixed, suspect := small, small, three
+	shared.share, shared.hand = true, []string{"canary1", "prod1", "prod2"}
+	mixed.share, mixed.hand, mixed.width = true, []string{"canary1", "prod2"}, 2
+	suspect.share, suspect.hand = true, []string{"canary1", "canary2", "canary3", "prod1"}
+	for name, s := range map[string]story{
+		"pass": with(small, canary.Pass), "fail": with(small, canary.Fail), "suspect": with(three, canary.Pass), "suspect and fail": with(three, canary.Fail),
+		"share": with(shared, canary.Pass), "share and fail": with(shared, canary.Fail), "share, some": with(mixed, canary.Pass), "share, some, and fail": with(mixed, canary.Fail),
+		"share and suspect": with(suspect, canary.Pass),
+	} {
 		t.Run(name, func(t *testing.T) {
 			deaths, twice, forward := 0, 0, 0
 			for run := 1; ; run++ {
@@ -365,7 +398,10 @@ func TestTheStoriesWouldShowABrokenInvariant(t *testing.T) {
 
 // The journal is lost with its deploy host: another one ends the deploy from what the targets know.
 func TestKilledAndTheJournalLost(t *testing.T) {
-	for name, s := range map[string]story{"plain": {test: 1, canary: 1, prod: 2, width: 1}, "suspect": {canary: 3, prod: 1, width: 1, suspect: "canary2"}} {
+	for name, s := range map[string]story{
+		"plain": {test: 1, canary: 1, prod: 2, width: 1}, "suspect": {canary: 3, prod: 1, width: 1, suspect: "canary2"},
+		"share": {test: 1, canary: 1, prod: 2, width: 1, share: true, hand: []string{"canary1", "prod1", "prod2"}},
+	} {
 		t.Run(name, func(t *testing.T) { loseTheJournal(t, with(s, canary.Fail)) })
 	}
 }

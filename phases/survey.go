@@ -3,6 +3,7 @@ package phases
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"scap/targets"
@@ -53,6 +54,26 @@ func (d *run) survey(ctx context.Context, ts []targets.Target) []Seen {
 	defer d.mu.Unlock()
 	for _, s := range seen {
 		d.silent[s.Name()] = errors.Is(s.Err, context.DeadlineExceeded)
+	}
+	return seen
+}
+
+// insist is survey that asks those who do not answer twice more.
+func (d *run) insist(ctx context.Context, ts []targets.Target) []Seen {
+	seen := d.survey(ctx, ts)
+	for range 2 {
+		var silent []targets.Target
+		for _, s := range seen {
+			if s.Err != nil {
+				silent = append(silent, s.Target)
+			}
+		}
+		if len(silent) == 0 || d.clock.Wait(ctx, pause) != nil {
+			break
+		}
+		for _, s := range d.survey(ctx, silent) {
+			seen[slices.IndexFunc(seen, func(o Seen) bool { return o.Name() == s.Name() })] = s
+		}
 	}
 	return seen
 }

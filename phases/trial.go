@@ -64,14 +64,15 @@ func (x *progress) trial(ctx context.Context, batch []targets.Target) (rest []ta
 	return nil, x.promote(ctx, w.tried(), cannot)
 }
 
-// triers parts batch into those that can try the release now and the others, and says why they cannot.
+// triers parts batch into those that can try the release now and the others, and says why they cannot. Who does not answer is
+// no reason to go untried: that the trial fails there counts.
 func (x *progress) triers(ctx context.Context, batch []targets.Target) (can, cannot []targets.Target) {
 	var why reasons
-	for _, s := range x.survey(ctx, batch) {
-		err := s.Err
-		if trier, ok := s.Target.(targets.Trier); !ok {
-			err = errors.New("it cannot serve two releases at once")
-		} else if err == nil {
+	for _, s := range x.insist(ctx, batch) {
+		err := errors.New("it cannot serve two releases at once")
+		if trier, ok := s.Target.(targets.Trier); ok && s.Err != nil {
+			err = nil
+		} else if ok {
 			err = guard(func() error { return trier.CanTry(s.State) })
 		}
 		if err == nil {

@@ -350,7 +350,8 @@ func (h *host) begin(what string, s targets.Switch) error {
 	if s.To == relB && s.Owner == "d1" && what == "activate" {
 		h.forward = true
 		for _, x := range w.hosts {
-			if x != h && x.forward && x.running == relB && !x.intent.Out && !w.ungated && !w.passed[x.name] && !(w.shared[x.phase] && w.passedIn(x.phase)) {
+			if x != h && x.forward && x.running == relB && !x.intent.Out && !x.gone && !w.ungated && !w.passed[x.name] &&
+				(!w.shared[x.phase] || !w.passedIn(x.phase)) {
 				w.violated("%s was activated before a gate passed %s", h.name, x.name)
 			}
 		}
@@ -378,6 +379,7 @@ func (h *host) finish(s targets.Switch, fault error) {
 		h.disk, h.running, h.desired, h.intent.Outcome = s.From, s.From, s.From, release.ProvenOld
 	case errors.Is(fault, errBreaks):
 		h.disk, h.running, h.intent.Outcome = s.To, release.ID{}, release.Broken
+		h.intent.Out, h.intent.Owner = true, s.Owner
 		return
 	case errors.Is(fault, errDies):
 		h.disk, h.running, h.gone, h.intent.Outcome = s.To, s.To, true, release.ProvenNew
@@ -433,7 +435,7 @@ type gate struct {
 	looks   int // that hold before the verdict
 	say     canary.Verdict
 	cause   canary.Cause // of the holds
-	suspect string       // the host that it suspects while it sees it among others
+	suspect string       // the host, or its trial, that it suspects while it sees it among others
 	tell    func(win canary.Window, e seen) (canary.Ruling, bool)
 	err     error
 	ready   error
