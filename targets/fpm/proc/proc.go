@@ -84,7 +84,11 @@ func parseStat(b []byte) (Process, error) {
 	if pid <= 0 || parent < 0 {
 		return Process{}, fmt.Errorf("stat: pid %d, parent %d", pid, parent)
 	}
-	return Process{PID: pid, Parent: parent, Tick: tick, State: f[0][0]}, nil
+	state := f[0][0]
+	if state == 'Z' && f[17] != "1" && f[17] != "0" {
+		state = 'R' // its first thread is over and others live: for a moment so in every execve of another thread
+	}
+	return Process{PID: pid, Parent: parent, Tick: tick, State: state}, nil
 }
 
 // ReadSome reads at most limit bytes: files in /proc have no size to ask for first.

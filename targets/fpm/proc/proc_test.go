@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -138,6 +139,13 @@ func FuzzParseStat(f *testing.F) {
 	const evil = "7 (a) S 1 (b) Z) R 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22"
 	if p, err := parseStat([]byte(evil)); err != nil || p.Parent != 3 || p.State != 'R' || p.Tick != 21 {
 		f.Fatalf("a name with parentheses: %+v %v", p, err)
+	}
+	const executing = "9 (scap-agent) Z 3 9 9 0 -1 4228108 598 0 0 0 0 0 0 0 20 0 3 0 3639824 0 0"
+	if p, err := parseStat([]byte(executing)); err != nil || p.State == 'Z' {
+		f.Fatalf("a process whose second thread executes another program is no zombie: %+v %v", p, err)
+	}
+	if p, err := parseStat([]byte(strings.Replace(executing, " 3 0 3639824", " 1 0 3639824", 1))); err != nil || p.State != 'Z' {
+		f.Fatalf("a zombie: %+v %v", p, err)
 	}
 	f.Add([]byte(good))
 	f.Add([]byte(evil))
