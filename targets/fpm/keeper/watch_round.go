@@ -145,7 +145,7 @@ func (w *watcher) converge(ctx context.Context, r *record, p Pool) (did string, 
 		}
 		return fmt.Sprintf("%s led no more to generation %d: it was mended", p.Listen, e.Number), nil
 	}
-	if text := w.keeper.wrong(e, c); text != "" {
+	if text := w.wrong(e, c); text != "" {
 		return fmt.Sprintf("generation %d serves on, but %s", e.Number, text), nil
 	}
 	return "", nil
