@@ -10,7 +10,8 @@ import (
 )
 
 // Joined is a Source made of two: all requests from Exposure, those that failed with their fingerprints from Failures. A host is
-// known as far as both know it, and not at all when either has a problem with it.
+// known as far as both know it, and not at all when either has a problem with it: where a machine serves two releases both must be
+// able to tell them apart. Stray is of Failures.
 type Joined struct {
 	Exposure Source // Requests and Good
 	Failures Source // Failing, Prints, and Good of signals that Exposure does not count; its Nonce is the host's, for it is failures that must not be lost
@@ -69,7 +70,7 @@ func (j Joined) both(ctx context.Context, q Query) (e, f Reading, err error) {
 }
 
 func joinHosts(e, f HostReading, step time.Duration) HostReading {
-	r := HostReading{Host: e.Host, Through: e.Through, Prints: f.Prints, Nonce: f.Nonce, Skew: e.Skew, Note: e.Note}
+	r := HostReading{Host: e.Host, Workers: max(e.Workers, f.Workers), Through: e.Through, Prints: f.Prints, Nonce: f.Nonce, Skew: e.Skew, Note: e.Note}
 	if f.Through.Before(r.Through) {
 		r.Through = f.Through
 	}
@@ -135,6 +136,7 @@ func joinTicks(e, f []Tick) []Tick {
 	for _, t := range f {
 		k := get(t.At)
 		k.Failing += t.Failing
+		k.Stray += t.Stray
 		good(k, t.Good)
 	}
 	slices.SortFunc(order, time.Time.Compare)

@@ -40,6 +40,11 @@ type Config struct {
 	// Own are paths that no user asks for, like the balancers' health check: not counted. One that ends with '/' stands
 	// for all below it.
 	Own []string `json:"own,omitempty"`
+	// Trial are the links by which the web server asks a release that is tried beside the other: paths of sockets as the logs name them
+	// (/run/php/x-canary.sock), or names of Apache's workers (fcgi://canary), for Apache logs no paths. Main are those of the
+	// usual way; when they are named too, what was asked by neither is of neither release, and is counted in neither.
+	Trial []string `json:"trial,omitempty"`
+	Main  []string `json:"main,omitempty"`
 	// Roots are paths at which releases are served, like /srv/mediawiki: a file below one is named relative to it.
 	Roots []string `json:"roots,omitempty"`
 	// Heartbeat is the URL of a page of the host's own web server that is asked with each question: its line in the access log
@@ -97,6 +102,7 @@ func (c Config) Check() error {
 		errs = append(errs, fmt.Errorf("logs: %d logs and %d signals: at most %d and %d are counted", len(c.Sources), len(c.Signals), maxLogs, maxSignals))
 	}
 	errs = append(errs, checkSignals(c.Signals)...)
+	errs = append(errs, c.checkArms()...)
 	switch {
 	case c.Ship == "":
 	case !filepath.IsAbs(c.Ship):
@@ -116,7 +122,7 @@ func (c Config) Check() error {
 
 const (
 	pageBytes = 32 << 20
-	maxOpen   = 4 // runtimes followed at once
+	maxOpen   = 6 // runtimes followed at once: two of a trial, and those of the time before it and of another asker
 )
 
 // Files answers queries from a host's own log files. Reading is incremental: the same question again costs only what was

@@ -39,13 +39,13 @@ type ledger struct {
 	q       Query // Since, Release and Nonce
 	begin   time.Time
 	sources []*source
-	ring    *ring
-	ids     *idset
-	print   printer
-	kinds   map[printKind]*printKind
-	others  *printKind
-	swept   int64 // ring.top when kinds were last thinned out
-	seed    maphash.Seed
+	side
+	arms   *arms // with Query.Arm
+	print  printer
+	kinds  map[printKind]*printKind
+	others *printKind
+	swept  int64 // ring.top when kinds were last thinned out
+	seed   maphash.Seed
 
 	nonce   bool
 	beat    time.Time // the newest line of a heartbeat
@@ -61,8 +61,11 @@ type ledger struct {
 // newLedger counts lines from begin on; those of [begin + together, ∞) it knows fully.
 func newLedger(c Config, q Query, begin time.Time, clock func() time.Time) *ledger {
 	l := &ledger{
-		c: c, q: q, begin: begin, ring: newRing(len(c.Sources), len(c.Signals)), ids: newIDs(), print: printer{c.Roots},
+		c: c, q: q, begin: begin, side: newSide(c), print: printer{c.Roots},
 		kinds: map[printKind]*printKind{}, others: &printKind{text: others}, seed: maphash.MakeSeed(), clock: clock,
+	}
+	if q.Arm != "" {
+		l.arms = newArms(c)
 	}
 	for _, s := range c.Sources {
 		src := &source{Log: s, parse: parserOf(s.Kind)}
@@ -81,7 +84,8 @@ func newLedger(c Config, q Query, begin time.Time, clock func() time.Time) *ledg
 
 // serves reports whether l can answer q, whose range begins at from.
 func (l *ledger) serves(q Query, from time.Time) bool {
-	return l.q.Since.Equal(q.Since) && l.q.Release == q.Release && l.q.Nonce == q.Nonce && !l.begin.After(from)
+	return l.q.Since.Equal(q.Since) && l.q.Release == q.Release && l.q.Nonce == q.Nonce && l.q.Arm == q.Arm && l.q.Beside == q.Beside &&
+		!l.begin.After(from)
 }
 
 func (l *ledger) close() {
@@ -105,7 +109,7 @@ func (l *ledger) read(ctx context.Context, most int64) error {
 			return context.Cause(ctx)
 		}
 		most -= l.chunk(s)
-		l.ids.sweep(l.horizon())
+		l.sweep(l.horizon())
 	}
 	if l.oldest() >= 0 {
 		return nil
@@ -187,13 +191,20 @@ func (l *ledger) line(i int, line []byte) {
 	if e.web && l.heard(e) || e.at.Before(l.begin) || e.at.Before(l.q.Since) || l.c.own(e) {
 		return
 	}
+	if l.arms != nil {
+		l.split(i, e, line)
+		return
+	}
+	if l.tried(e) {
+		return
+	}
 	if e.release == "" {
 		e.release, _, _ = cutRelease(e.fault.file)
 	}
 	if elsewhere(l.q.Release, e.release) {
 		return
 	}
-	l.count(i, e)
+	l.count(&l.side, i, e)
 }
 
 // elsewhere reports whether a line names another release than the one asked for; a short form of its name will do.

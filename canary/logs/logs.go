@@ -16,6 +16,27 @@
 // What is closed: ticks that end five seconds before the last heartbeat that was read back from the access log, or longer if
 // its lines come later than that. What a closed tick counts is a function of the logs alone: another agent, or one that was
 // connected to anew, reads the same.
+//
+// # Two releases on one host
+//
+// While a host serves two releases at once (Query.Arm), a line belongs to one of them by the first of these that it has:
+//
+//  1. a field "release" that names one of the two; a line that names a third release is of neither;
+//  2. in an access log the server that answered last, from nginx's $upstream_addr or Apache's %{BALANCER_WORKER_NAME}e, in
+//     nginx's error log the upstream of the message: the trial's iff it is one of Config.Trial;
+//  3. in a log of errors, the release in the path of the file that failed, …/releases/<64 hex digits>/…;
+//  4. the access line with the same request id;
+//  5. without an id, the one release that paths anywhere in the line are of.
+//
+// A request counts where it was served: an access line for the trial alone is in the trial's Requests. One that a web server
+// tried at one release and then gave to the other, because the first did not answer, is a failing request of the first and a
+// request of the second: users may not notice, but the release failed.
+//
+// A failing line with an id and none of 1 to 3 waits for its access line, and then counts at the later time of both, so that a
+// closed tick stays as it is. What is left is of neither release and goes into Tick.Stray, without those that may be the same
+// requests as failures whose release is known: a child that was killed without a word is the 502 of an access line. Page.Note
+// has their number. How they are judged is said at package canary: no verdict rests on them. An access line without any
+// of 1 and 2 is another matter, for then nobody knows what a release served: more than one in a hundred is a Problem.
 package logs
 
 import (
@@ -30,6 +51,8 @@ type Query struct {
 	Since   time.Time `json:"since,omitzero"`    // lines from before it are not of the runtime; by the host's own clock
 	Release string    `json:"release,omitempty"` // lines that name another one are not of the runtime
 	Nonce   string    `json:"nonce,omitempty"`   // what the runtime wrote into its own log
+	Arm     Arm       `json:"arm,omitempty"`     // which of two releases that the host serves at once; empty: it serves one
+	Beside  string    `json:"beside,omitempty"`  // with Arm, the other one
 
 	From   time.Time     `json:"from"` // a whole multiple of Step since the Unix epoch, as To is
 	To     time.Time     `json:"to"`   // an hour after From at most
@@ -38,8 +61,18 @@ type Query struct {
 	Prints bool          `json:"prints,omitempty"`
 }
 
+// Arm is one of two releases that a host serves at once.
+type Arm string
+
+// The arms.
+const (
+	Main  Arm = "main"  // what its web server asks by the usual way
+	Trial Arm = "trial" // what it asks by one of Config.Trial
+)
+
 // Page is a host's answer. The same ticks may be asked for again at any time, also by another deploy host.
 type Page struct {
+	Arm    Arm    `json:"arm,omitempty"`    // Query.Arm: an agent that knows none of it answers without
 	Nonce  bool   `json:"nonce"`            // Query.Nonce was read back
 	Behind int64  `json:"behind,omitempty"` // bytes that are still to be read
 	Note   string `json:"note,omitempty"`   // what takes nothing from the counts and should be known

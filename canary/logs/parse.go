@@ -29,7 +29,9 @@ type detail struct {
 	status int    // of an access line
 	worker string // of php that served it, when the line names it
 	fault  fault  // why it fails
-	conn   string // of nginx's error log: lines of one connection in one second are of one request
+	// upstream is whom the web server asked, as its log has it, and answers what each said.
+	upstream, answers string
+	conn              string // of nginx's error log: lines of one connection in one second are of one request
 }
 
 // fault is why a request failed, as the log has it: nothing in it is cleaned or bounded but by the line's length.
@@ -183,6 +185,11 @@ func accessEvent(o fields) (event, form) {
 			e.served = false // a file or a redirect of the web server's own
 		}
 	}
+	for _, name := range []string{"upstream_addr", "upstream", "balancer_worker_name", "balancer_worker", "BALANCER_WORKER_NAME"} {
+		if v := o.text(name); e.upstream == "" && isUpstream(v) {
+			e.upstream, e.answers = v, o.text("upstream_status")
+		}
+	}
 	return e, telling
 }
 
@@ -256,6 +263,8 @@ func parseCombined(line []byte) (event, form) {
 			e.agent = field
 		case n > 1 && len(field) == 32 && strings.Trim(field, "0123456789abcdef") == "":
 			e.id = field
+		case n > 1 && namesServer(field), n > 1 && field == "-" && e.upstream == "":
+			e.upstream = field
 		}
 	}
 	return e, telling

@@ -40,6 +40,7 @@ func parseNginx(s string, local *time.Location) (event, form) {
 	e.id = requestID(after(what, `request_id: "`))
 	e.fault, e.method = f, method(request)
 	e.conn = conn + " " + request
+	e.upstream = after(what, `, upstream: "`)
 	return e, telling
 }
 

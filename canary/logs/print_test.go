@@ -96,7 +96,7 @@ func TestParseDetails(t *testing.T) {
 		},
 		"nginx": {
 			nginxParser(time.UTC), `2023/01/17 18:31:02 [error] 12#13: *45 upstream timed out (110: Connection timed out) while reading response header from upstream, client: ::1, server: w, request: "GET /x HTTP/1.1", upstream: "x", request_id: "abc"`,
-			detail{method: "GET", conn: "*45 GET /x HTTP/1.1", fault: fault{class: "nginx", message: "upstream timed out (110: Connection timed out) while reading response header from upstream"}},
+			detail{method: "GET", upstream: "x", conn: "*45 GET /x HTTP/1.1", fault: fault{class: "nginx", message: "upstream timed out (110: Connection timed out) while reading response header from upstream"}},
 		},
 	} {
 		e, form := tt.parse([]byte(tt.line))

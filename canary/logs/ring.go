@@ -30,6 +30,10 @@ type second struct {
 	odd     []int64 // of them, those in a foreign form, which came next after one of this second
 	prints  []secondPrint
 	workers []hand
+	// Of a host with two releases: requests of which nobody can say whose they are, and failing ones, by log those that each
+	// knows and in all those with an id.
+	anon, looseIDs int64
+	loose          []int64
 }
 
 type secondPrint struct {

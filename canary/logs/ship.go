@@ -22,7 +22,7 @@ type shipper struct {
 	host any // its name, or its name and the short form of it
 
 	mu   sync.Mutex
-	last time.Time
+	last map[Arm]time.Time
 }
 
 // shipped is one line: the fields are those that canary/opensearch looks for.
@@ -36,21 +36,21 @@ type shipped struct {
 }
 
 func newShipper(c Config) *shipper {
-	s := &shipper{path: c.Ship, host: c.Name}
+	s := &shipper{path: c.Ship, host: c.Name, last: map[Arm]time.Time{}}
 	if short, _, dotted := strings.Cut(c.Name, "."); dotted {
 		s.host = []string{c.Name, short}
 	}
 	return s
 }
 
-// beat appends a line of that time, unless one was written within the last second.
-func (s *shipper) beat(at time.Time, nonce, release string) error {
+// beat appends a line of that time, unless one of that arm was written within the last second.
+func (s *shipper) beat(at time.Time, arm Arm, nonce, release string) error {
 	if s.path == "" {
 		return nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if since := at.Sub(s.last); since >= 0 && since < shipEvery {
+	if since := at.Sub(s.last[arm]); since >= 0 && since < shipEvery {
 		return nil
 	}
 	line, err := json.Marshal(shipped{"scap-heartbeat", at.UTC(), s.host, nonce, clean(release, maxText)})
@@ -60,7 +60,7 @@ func (s *shipper) beat(at time.Time, nonce, release string) error {
 	if err != nil {
 		return fmt.Errorf("write a heartbeat for the shipper of logs: %w", err)
 	}
-	s.last = at
+	s.last[arm] = at
 	return nil
 }
 

@@ -118,7 +118,7 @@ func TestShipOnceASecond(t *testing.T) {
 	h.c.Ship, h.c.Name = h.path("ship"), "mw1"
 	s := newShipper(h.c)
 	for i := range 100 {
-		if err := s.beat(sec(0).Add(time.Duration(i)*30*time.Millisecond), "", ""); err != nil {
+		if err := s.beat(sec(0).Add(time.Duration(i)*30*time.Millisecond), "", "", ""); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -63,13 +63,14 @@ func (s *Source) Read(ctx context.Context, q canary.Query) (canary.Reading, erro
 		wg.Go(func() {
 			defer func() { <-slots }()
 			ask := Query{
-				Since: h.Since, Release: h.Release, Nonce: h.Nonce,
+				Since: h.Since, Release: h.Release, Nonce: h.Nonce, Arm: armOf(h), Beside: h.Beside,
 				From: q.From, To: q.To, Step: q.Step, Prints: q.Prints, Now: q.Now,
 			}
 			if !q.Now.IsZero() {
 				ask.Now = q.Now.Add(clock().Sub(begun)) // the host compares its clock with the time at which it is asked
 			}
-			r.Hosts[i] = s.host(ctx, limit, h.Name, ask)
+			r.Hosts[i] = s.host(ctx, limit, h.Machine(), ask)
+			r.Hosts[i].Host = h.Name
 		})
 	}
 	wg.Wait()
@@ -77,6 +78,17 @@ func (s *Source) Read(ctx context.Context, q canary.Query) (canary.Reading, erro
 		return canary.Reading{}, context.Cause(ctx)
 	}
 	return r, nil
+}
+
+// armOf is the side of its machine that a host of a question is.
+func armOf(h canary.Host) Arm {
+	switch {
+	case h.On == "":
+		return ""
+	case h.Trial:
+		return Trial
+	}
+	return Main
 }
 
 // host asks one host.
@@ -90,6 +102,10 @@ func (s *Source) host(ctx context.Context, limit time.Duration, name string, q Q
 			err = cause
 		}
 		h.Problem, h.Cause = clean("its logs could not be read: "+err.Error(), maxSaid), canary.SourceDown
+		return h
+	}
+	if p.Arm != q.Arm {
+		h.Problem, h.Cause = "its agent cannot tell two releases of one host apart: let this version of scap install its own", canary.SourceDown
 		return h
 	}
 	h.Through, h.Nonce, h.Skew, h.Workers = p.Through, p.Nonce, p.Skew, max(0, p.Workers)
@@ -117,7 +133,7 @@ func (s *Source) host(ctx context.Context, limit time.Duration, name string, q Q
 func ticksOf(q Query, p Page) ([]canary.Tick, error) {
 	last := q.From.Add(-q.Step)
 	for _, t := range p.Ticks {
-		if !t.At.After(last) || t.At.Add(q.Step).After(q.To) || t.At.UnixNano()%int64(q.Step) != 0 || t.Requests < 0 || t.Failing < 0 {
+		if !t.At.After(last) || t.At.Add(q.Step).After(q.To) || t.At.UnixNano()%int64(q.Step) != 0 || t.Requests < 0 || t.Failing < 0 || t.Stray < 0 {
 			return nil, fmt.Errorf("its agent answered a tick of %s that was not asked for", stamp(t.At))
 		}
 		last = t.At

@@ -66,7 +66,7 @@ func newSite(t *testing.T, form siteForm, names []canary.Host) *site {
 		s.write(h, "access", "")
 		c := Config{
 			Sources: []Log{{h.path("access"), form.kind}, {h.path("php"), PHP}}, Roots: []string{"/srv/mediawiki"},
-			Heartbeat: "http://127.0.0.1/scap-heartbeat",
+			Heartbeat: "http://127.0.0.1/scap-heartbeat", Trial: []string{trialSocket}, Main: []string{mainSocket},
 			Signals: []Signal{
 				{Name: sourcetest.Edits, Path: "/w/index.php", Statuses: []string{"2xx"}, Query: "edit=1"},
 				{Name: sourcetest.Logins, Path: "/w/*", Statuses: []string{"200"}, Query: "login=1"},
@@ -86,6 +86,20 @@ func newSite(t *testing.T, form siteForm, names []canary.Host) *site {
 		}
 	}
 	return s
+}
+
+// The links by which a web server asks the release that is tried, and the other.
+const (
+	trialSocket = "/run/php/canary.sock"
+	mainSocket  = "/run/php/web.sock"
+)
+
+// socket is by which link a release is asked.
+func socket(release string) string {
+	if release == sourcetest.Release {
+		return "unix:" + trialSocket
+	}
+	return "unix:" + mainSocket
 }
 
 func (s *site) write(h *siteHost, name, text string) {
@@ -134,6 +148,11 @@ func (s *site) log(_ *testing.T, es ...sourcetest.Event) {
 			access[h], wiki[h] = &strings.Builder{}, &strings.Builder{}
 		}
 		e.At = e.At.Add(h.skew)
+		if e.Stray {
+			e.Release = ""
+			wiki[h].WriteString(s.form.wiki(e))
+			continue
+		}
 		if e.ID == "" || !h.ids[e.ID] { // a request ends once
 			access[h].WriteString(s.form.access(e))
 		}
@@ -310,6 +329,48 @@ func combinedForm() siteForm {
 	}
 }
 
+// upstreamForm knows releases by the sockets that were asked, and by ids what failed.
+func upstreamForm() siteForm {
+	form := jsonForm()
+	form.access = func(e sourcetest.Event) string {
+		line := strings.Replace(jsonForm().access(e), fmt.Sprintf(`"release":%q`, e.Release), fmt.Sprintf(`"upstream_addr":%q,"upstream_status":"200"`, socket(e.Release)), 1)
+		if e.Failing && e.ID != "" && e.ID[len(e.ID)-1]%2 == 0 { // an exception, and yet an answer
+			line = strings.Replace(line, `"status":500`, `"status":200`, 1)
+		}
+		return line
+	}
+	form.wiki = func(e sourcetest.Event) string {
+		e.Release = ""
+		return jsonForm().wiki(e)
+	}
+	return form
+}
+
+// workerForm is combined, with the worker of the balancer behind it.
+func workerForm() siteForm {
+	form := combinedForm()
+	form.access = func(e sourcetest.Event) string {
+		return strings.TrimSuffix(combinedForm().access(e), "\n") + fmt.Sprintf(" \"%s|fcgi://localhost\"\n", socket(e.Release))
+	}
+	return form
+}
+
+func TestSourceUpstream(t *testing.T) {
+	sourcetest.Run(t, func(t *testing.T, hosts []canary.Host) sourcetest.Rig {
+		r := newSite(t, upstreamForm(), hosts).rig()
+		r.NoRelease = true
+		return r
+	})
+}
+
+func TestSourceWorkers(t *testing.T) {
+	sourcetest.Run(t, func(t *testing.T, hosts []canary.Host) sourcetest.Rig {
+		r := newSite(t, workerForm(), hosts).rig()
+		r.NoRelease, r.NoPrints, r.NoIDs, r.NoStrays, r.Faults = true, true, true, true, nil
+		return r
+	})
+}
+
 func TestSourceJSON(t *testing.T) {
 	sourcetest.Run(t, func(t *testing.T, hosts []canary.Host) sourcetest.Rig { return newSite(t, jsonForm(), hosts).rig() })
 }
@@ -317,7 +378,7 @@ func TestSourceJSON(t *testing.T) {
 func TestSourceCombined(t *testing.T) {
 	sourcetest.Run(t, func(t *testing.T, hosts []canary.Host) sourcetest.Rig {
 		r := newSite(t, combinedForm(), hosts).rig()
-		r.NoRelease, r.NoPrints, r.NoIDs = true, true, true
+		r.NoRelease, r.NoPrints, r.NoIDs, r.NoArms = true, true, true, true
 		return r
 	})
 }

@@ -6,9 +6,17 @@ import (
 	"strings"
 )
 
+// side is what was counted for one release.
+type side struct {
+	ring *ring
+	ids  *idset
+}
+
+func newSide(c Config) side { return side{newRing(len(c.Sources), len(c.Signals)), newIDs()} }
+
 // count counts a line of a user's request.
-func (l *ledger) count(i int, e event) {
-	s := l.ring.of(e.at.Unix())
+func (l *ledger) count(to *side, i int, e event) {
+	s := to.ring.of(e.at.Unix())
 	if s != nil && e.web {
 		for n, g := range l.c.Signals {
 			if g.matches(e) {
@@ -28,20 +36,20 @@ func (l *ledger) count(i int, e event) {
 		}
 	}
 	if e.id == "" {
-		l.nameless(i, s, e)
+		l.nameless(to, i, s, e)
 	} else {
-		l.named(i, s, e)
+		l.named(to, i, s, e)
 	}
 }
 
 // nameless counts a failing line that names no request.
-func (l *ledger) nameless(i int, s *second, e event) {
+func (l *ledger) nameless(to *side, i int, s *second, e event) {
 	if e.conn != "" {
-		key, ms := l.ids.key(byte(i)+1, e.conn), e.at.UnixMilli()
-		if k, ok := l.ids.m[key]; ok && k.last == ms {
+		key, ms := to.ids.key(byte(i)+1, e.conn), e.at.UnixMilli()
+		if k, ok := to.ids.m[key]; ok && k.last == ms {
 			return // nginx tells of each upstream that it tried, in whole seconds
 		}
-		l.ids.m[key] = known{first: ms, last: ms}
+		to.ids.m[key] = known{first: ms, last: ms}
 	}
 	if s == nil {
 		return
@@ -50,34 +58,34 @@ func (l *ledger) nameless(i int, s *second, e event) {
 	if e.web {
 		s.n++
 	}
-	l.ring.print(s, l.kind(e), l.others).n++
+	to.ring.print(s, l.kind(e), l.others).n++
 }
 
 // named counts a failing line of a request: in the second of the request's first line, whichever log has it and whichever is read
 // first, and by the fingerprint that says most.
-func (l *ledger) named(i int, s *second, e event) {
+func (l *ledger) named(to *side, i int, s *second, e event) {
 	ms, kind := e.at.UnixMilli(), l.kind(e)
 	if s != nil {
-		p := l.ring.print(s, kind, l.others)
+		p := to.ring.print(s, kind, l.others)
 		if id := clip(e.id); p.id == "" || id < p.id {
 			p.id = strings.Clone(id)
 		}
 	}
-	key := l.ids.key(0, e.id)
-	k, ok := l.ids.m[key]
+	key := to.ids.key(0, e.id)
+	k, ok := to.ids.m[key]
 	far := together.Milliseconds()
 	switch {
 	case !ok || ms > k.last+far || ms < k.first-far:
 		k = known{first: ms, last: ms, printed: ms, kind: kind, rank: rankOf(e)}
-		l.book(k, +1)
+		l.book(to, k, +1)
 	case ms < k.first:
-		l.book(k, -1)
+		l.book(to, k, -1)
 		k.first = ms
-		l.book(k, +1)
+		l.book(to, k, +1)
 	default:
 		k.last = max(k.last, ms)
 	}
-	home := l.ring.get(k.first / 1000)
+	home := to.ring.get(k.first / 1000)
 	if home != nil && k.logs&(1<<i) == 0 {
 		k.logs |= 1 << i
 		home.by[i]++
@@ -88,17 +96,17 @@ func (l *ledger) named(i int, s *second, e event) {
 	}
 	if rank := rankOf(e); rank < k.rank || rank == k.rank && (ms < k.printed || ms == k.printed && kind.text < k.kind.text) {
 		if home != nil {
-			l.ring.print(home, k.kind, l.others).n--
-			l.ring.print(home, kind, l.others).n++
+			to.ring.print(home, k.kind, l.others).n--
+			to.ring.print(home, kind, l.others).n++
 		}
 		k.rank, k.printed, k.kind = rank, ms, kind
 	}
-	l.ids.m[key] = k
+	to.ids.m[key] = k
 }
 
 // book adds a request to the second of its first line, or takes it out.
-func (l *ledger) book(k known, sign int64) {
-	s := l.ring.of(k.first / 1000)
+func (l *ledger) book(to *side, k known, sign int64) {
+	s := to.ring.of(k.first / 1000)
 	if s == nil {
 		return
 	}
@@ -111,7 +119,7 @@ func (l *ledger) book(k known, sign int64) {
 			s.by[i] += sign
 		}
 	}
-	l.ring.print(s, k.kind, l.others).n += sign
+	to.ring.print(s, k.kind, l.others).n += sign
 }
 
 // kind returns the one copy of a line's fingerprint.
@@ -136,13 +144,15 @@ func (l *ledger) kind(e event) *printKind {
 // thin forgets the fingerprints that are in no second and of no known request.
 func (l *ledger) thin() {
 	used := map[*printKind]bool{}
-	for i := range l.ring.slots {
-		for _, p := range l.ring.slots[i].prints {
-			used[p.kind] = true
+	for _, s := range l.sides() {
+		for i := range s.ring.slots {
+			for _, p := range s.ring.slots[i].prints {
+				used[p.kind] = true
+			}
 		}
-	}
-	for _, k := range l.ids.m {
-		used[k.kind] = true
+		for _, k := range s.ids.m {
+			used[k.kind] = true
+		}
 	}
 	for p, k := range l.kinds {
 		if !used[k] {

@@ -36,6 +36,8 @@ func (q Query) check() error {
 		return fmt.Errorf("read the logs: the range does not begin or end at whole steps of %s", q.Step)
 	case q.To.Sub(q.From) > maxRange:
 		return fmt.Errorf("read the logs: a range of %s: at most %s are read at once", q.To.Sub(q.From), maxRange)
+	case q.Arm != "" && q.Arm != Main && q.Arm != Trial:
+		return fmt.Errorf("read the logs: %q is none of two releases: want %s or %s", clean(string(q.Arm), maxText), Main, Trial)
 	case q.Nonce != "" && (len(q.Nonce) < minNonce || len(q.Nonce) > maxText):
 		return fmt.Errorf("read the logs: a nonce of %d characters proves nothing", len(q.Nonce))
 	}
@@ -71,7 +73,7 @@ func (f *Files) Read(ctx context.Context, q Query) (Page, error) {
 			if p.Nonce {
 				nonce = q.Nonce
 			}
-			if err := f.ship.beat(f.world.Now(), nonce, q.Release); err != nil {
+			if err := f.ship.beat(f.world.Now(), q.Arm, nonce, q.Release); err != nil {
 				p.Note = clean(err.Error(), maxProblem)
 			}
 			return p, nil
@@ -101,7 +103,7 @@ func (f *Files) look(ctx context.Context, q Query, now, asked time.Time, pulse s
 		return Page{}, false, err
 	}
 	at, echoed := l.echoed(pulse)
-	p = Page{Nonce: l.nonce, Skew: skew}
+	p = Page{Arm: q.Arm, Nonce: l.nonce, Skew: skew}
 	for _, s := range l.sources {
 		if !s.ended {
 			p.Behind += max(1, s.behind)
@@ -125,6 +127,7 @@ func (f *Files) look(ctx context.Context, q Query, now, asked time.Time, pulse s
 	}
 	f.clocks(l, q, says)
 	l.problems(q, skew, says)
+	l.anonymous(q, skew, says)
 	if echoed && (at.Before(asked.Add(-slack)) || at.After(f.world.Now().Add(slack))) {
 		says(canary.Contradict, time.Time{}, "its access log says %s of a request made at %s: are its times in another zone?", stamp(at), stamp(asked))
 	}
@@ -191,11 +194,13 @@ func (l *ledger) fill(p *Page, q Query) {
 	from, to := q.From.Unix(), q.From.Unix()
 	for ; to+step <= q.To.Unix() && to+step <= p.Through.Unix(); to += step {
 		t := l.ring.tick(to+skew, to+step+skew, l.c.Signals)
-		if t.Requests != 0 || t.Failing != 0 || t.Good != nil {
+		t.Stray = l.strays(to+skew, to+step+skew)
+		if t.Requests != 0 || t.Failing != 0 || t.Good != nil || t.Stray != 0 {
 			t.At = time.Unix(to, 0).UTC()
 			p.Ticks = append(p.Ticks, t)
 		}
 	}
+	l.noteStrays(p, q, to+skew)
 	p.Workers = l.ring.workers(min(from+skew, q.Since.Unix()), to+skew)
 	if q.Prints {
 		p.Prints = l.ring.list(from+skew, to+skew)

@@ -32,7 +32,7 @@ func term(field, value string) object { return object{"term": object{field: valu
 func (s *Source) query(lucene string, hosts []canary.Host, span object, aggs object) object {
 	var values []string
 	for _, h := range hosts {
-		values = append(values, s.value(h.Name))
+		values = append(values, s.value(h.Machine()))
 	}
 	return object{
 		"size": 0, "track_total_hits": true,
@@ -49,17 +49,39 @@ func (s *Source) query(lucene string, hosts []canary.Host, span object, aggs obj
 	}
 }
 
-// mine are the records that belong to a host as it is asked about. One that does not say which release served it belongs to what
-// the host ran: left out it would be a failure that nobody sees.
-func (s *Source) mine(h canary.Host) object {
-	filter := []object{term(s.c.Fields.Host, s.value(h.Name))}
+// since are the records of a host from its Since on.
+func (s *Source) since(h canary.Host) []object {
+	filter := []object{term(s.c.Fields.Host, s.value(h.Machine()))}
 	if !h.Since.IsZero() {
 		// A record of the very millisecond is after it: times are stored in whole ones.
 		filter = append(filter, s.span(h.Since.Add(time.Millisecond-1).Truncate(time.Millisecond), time.Time{}))
 	}
-	if f := s.c.Fields.Release; f != "" && h.Release != "" {
+	return filter
+}
+
+func exists(field string) object { return object{"exists": object{"field": field}} }
+
+// nobodys are the records of a host with two releases that do not say which of them served it.
+func (s *Source) nobodys(h canary.Host) object {
+	if h.On == "" {
+		return object{"match_none": object{}}
+	}
+	return object{"bool": object{"filter": s.since(h), "must_not": []object{exists(s.c.Fields.Release)}}}
+}
+
+// mine are the records that belong to a host as it is asked about. One that does not say which release served it belongs to what
+// the host ran: left out it would be a failure that nobody sees. Of a host that serves two releases it belongs to neither, see nobodys.
+func (s *Source) mine(h canary.Host) object {
+	filter := s.since(h)
+	switch f := s.c.Fields.Release; {
+	case f == "" || h.Release == "" && h.On == "":
+	case h.Release == "":
+		filter = append(filter, exists(f))
+	case h.On != "":
+		filter = append(filter, term(f, h.Release))
+	default:
 		filter = append(filter, object{"bool": object{
-			"should":               []object{term(f, h.Release), {"bool": object{"must_not": []object{{"exists": object{"field": f}}}}}},
+			"should":               []object{term(f, h.Release), {"bool": object{"must_not": []object{exists(f)}}}},
 			"minimum_should_match": 1,
 		}})
 	}
@@ -91,17 +113,17 @@ func (s *Source) distinct() object {
 }
 
 // counts asks for requests by host and tick.
-func (s *Source) counts(lucene string, hosts []canary.Host, from, to time.Time, step time.Duration) object {
+func (s *Source) counts(lucene string, hosts []canary.Host, of func(canary.Host) object, from, to time.Time, step time.Duration) object {
 	ticks := object{
 		"date_histogram": object{"field": s.c.Fields.Time, "fixed_interval": fmt.Sprintf("%dms", step.Milliseconds()), "min_doc_count": 1},
 		"aggs":           s.distinct(),
 	}
-	return s.query(lucene, hosts, s.span(from, to), object{"hosts": byHost(hosts, s.mine, object{"ticks": ticks})})
+	return s.query(lucene, hosts, s.span(from, to), object{"hosts": byHost(hosts, of, object{"ticks": ticks})})
 }
 
 // beats asks for the newest heartbeat of each host, and whether one of its heartbeats carried its nonce.
 func (s *Source) beats(hosts []canary.Host, from time.Time) object {
-	ofHost := func(h canary.Host) object { return term(s.c.Fields.Host, s.value(h.Name)) }
+	ofHost := func(h canary.Host) object { return term(s.c.Fields.Host, s.value(h.Machine())) }
 	withNonce := func(h canary.Host) object {
 		if h.Nonce == "" {
 			return object{"match_none": object{}}

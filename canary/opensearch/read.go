@@ -51,12 +51,18 @@ func (s *Source) read(ctx context.Context, q canary.Query, requests string) (can
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(4)
-	b.series(ctx, g, s.c.Failing, func(t *canary.Tick, n int64) { t.Failing = n })
+	b.series(ctx, g, s.c.Failing, s.mine, func(_ int, t *canary.Tick, n int64) { t.Failing = n })
 	if requests != "" {
-		b.series(ctx, g, requests, func(t *canary.Tick, n int64) { t.Requests = n })
+		b.series(ctx, g, requests, s.mine, func(_ int, t *canary.Tick, n int64) { t.Requests = n })
+	}
+	if b.arms {
+		b.series(ctx, g, s.c.Failing, s.nobodys, func(_ int, t *canary.Tick, n int64) { t.Stray = n })
+	}
+	if b.arms && requests != "" {
+		b.series(ctx, g, requests, s.nobodys, func(i int, _ *canary.Tick, n int64) { b.nobody[i] += n })
 	}
 	for name, lucene := range s.c.Good {
-		b.series(ctx, g, lucene, func(t *canary.Tick, n int64) {
+		b.series(ctx, g, lucene, s.mine, func(_ int, t *canary.Tick, n int64) {
 			if t.Good == nil {
 				t.Good = map[string]int64{}
 			}
@@ -79,9 +85,12 @@ type batch struct {
 	from, to time.Time // whole ticks of step
 	step     time.Duration
 
-	mu    sync.Mutex
-	hosts []canary.HostReading
-	ticks []map[time.Time]*canary.Tick
+	arms bool // some hosts serve two releases at once
+
+	mu     sync.Mutex
+	hosts  []canary.HostReading
+	ticks  []map[time.Time]*canary.Tick
+	nobody []int64 // requests of which it is not known which of its two releases served them
 }
 
 func (s *Source) begin(q canary.Query) *batch {
@@ -96,12 +105,16 @@ func (s *Source) begin(q canary.Query) *batch {
 	fields := map[string]string{}
 	for _, h := range q.Hosts {
 		r := canary.HostReading{Host: h.Name}
-		v := s.value(h.Name)
-		if other, taken := fields[v]; taken && other != h.Name {
+		v := s.value(h.Machine())
+		if other, taken := fields[v]; taken && other != h.Machine() {
 			r.Problem, r.Cause = clean(fmt.Sprintf("its records cannot be told from those of %s: both are %q in field %s", other, v, s.c.Fields.Host)), canary.Contradict
 		}
-		fields[v] = h.Name
-		b.hosts = append(b.hosts, r)
+		fields[v] = h.Machine()
+		if h.On != "" && s.c.Fields.Release == "" {
+			r.Problem, r.Cause = "OpenSearch cannot tell two releases of one host apart: name field release", canary.SourceDown
+		}
+		b.arms = b.arms || h.On != "" && s.c.Fields.Release != ""
+		b.hosts, b.nobody = append(b.hosts, r), append(b.nobody, 0)
 		b.ticks = append(b.ticks, map[time.Time]*canary.Tick{})
 	}
 	return b
@@ -183,13 +196,13 @@ func earliest(a, b time.Time) time.Time {
 }
 
 // series counts the requests that lucene finds, into the ticks of each host.
-func (b *batch) series(ctx context.Context, g *errgroup.Group, lucene string, put func(*canary.Tick, int64)) {
+func (b *batch) series(ctx context.Context, g *errgroup.Group, lucene string, of func(canary.Host) object, put func(int, *canary.Tick, int64)) {
 	if !b.from.Before(b.to) {
 		return
 	}
 	b.chunks(int(b.to.Sub(b.from)/b.step)+1, func(lo, hi int) {
 		g.Go(func() error {
-			a, err := b.ask(ctx, b.counts(lucene, b.q.Hosts[lo:hi], b.from, b.to, b.step))
+			a, err := b.ask(ctx, b.counts(lucene, b.q.Hosts[lo:hi], of, b.from, b.to, b.step))
 			if err != nil {
 				return err
 			}
@@ -213,14 +226,26 @@ func (b *batch) series(ctx context.Context, g *errgroup.Group, lucene string, pu
 	})
 }
 
-func (b *batch) add(i int, ticks []canary.Tick, put func(*canary.Tick, int64)) {
+func (b *batch) add(i int, ticks []canary.Tick, put func(int, *canary.Tick, int64)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, t := range ticks {
 		if b.ticks[i][t.At] == nil {
 			b.ticks[i][t.At] = &canary.Tick{At: t.At}
 		}
-		put(b.ticks[i][t.At], t.Requests)
+		put(i, b.ticks[i][t.At], t.Requests)
+	}
+}
+
+// nameless refuses a host with two releases whose requests do not say which of them served them.
+func (b *batch) nameless(i int) {
+	const few, share = 3, 100
+	all := b.nobody[i]
+	for _, t := range b.ticks[i] {
+		all += t.Requests
+	}
+	if n := b.nobody[i]; n >= few && n*share > all {
+		b.wrong(i, canary.SourceDown, "%d of %d requests have no field %s: they may be of either of its two releases", n, all, b.c.Fields.Release)
 	}
 }
 
@@ -229,6 +254,7 @@ func (b *batch) reading() canary.Reading {
 	r := canary.Reading{Hosts: b.hosts, Step: b.step}
 	for i := range r.Hosts {
 		h := &r.Hosts[i]
+		b.nameless(i)
 		if h.Problem != "" {
 			h.Through, h.Prints = time.Time{}, nil
 			continue

@@ -40,6 +40,9 @@ func (w *world) log(_ *testing.T, es ...sourcetest.Event) {
 	var docs []model.Doc
 	for _, e := range es {
 		base := model.Doc{"@timestamp": w.at(e.Host, e.At), "host": e.Host, "release": e.Release, "level": "INFO"}
+		if e.Stray {
+			delete(base, "release")
+		}
 		if e.ID != "" {
 			base["reqId"] = e.ID
 		}
@@ -48,7 +51,7 @@ func (w *world) log(_ *testing.T, es ...sourcetest.Event) {
 			maps.Copy(d, more)
 			docs = append(docs, d)
 		}
-		if id := e.Host + " " + e.ID; e.ID == "" || !w.served[id] {
+		if id := e.Host + " " + e.ID; !e.Stray && (e.ID == "" || !w.served[id]) {
 			w.served[id] = true
 			add(model.Doc{"type": "webrequest"})
 		}
@@ -146,6 +149,18 @@ func TestFailuresOnly(t *testing.T) {
 		c.Requests = ""
 		r := w.rig(t, source(t, c).Failures(), nil)
 		r.NoRequests, r.Faults = true, nil
+		return r
+	})
+}
+
+// Without a field of releases two of one host are refused.
+func TestSourceWithoutReleases(t *testing.T) {
+	sourcetest.Run(t, func(t *testing.T, _ []canary.Host) sourcetest.Rig {
+		w := newWorld(t)
+		c := w.config()
+		c.Fields.Release = ""
+		r := w.rig(t, source(t, c), nil)
+		r.NoRelease, r.NoArms, r.Faults = true, true, nil
 		return r
 	})
 }

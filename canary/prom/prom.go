@@ -6,6 +6,9 @@
 // results are extrapolated and fractional, and an instant query takes a sample that is five minutes old for news. Raw
 // samples have times of their own, so an old one is old, and the sum of their differences is exact.
 //
+// Two releases that one host serves at once are told apart by Config.ReleaseLabel alone. Without it both are a problem, and so they
+// are when series without that label go on counting: whose these requests are nobody knows.
+//
 // What is between two samples is placed evenly between them, in whole requests: a tick's border may displace an event
 // by less than the scrape interval, and no event is lost or counted twice. A counter that falls has begun anew at 0, as
 // in PromQL. What a process counted between its last scrape and its end is known to nobody.
@@ -131,22 +134,26 @@ func (s *Source) window(q canary.Query) (window, error) {
 
 // labels gives each host the value of its label, or the reason why it has none.
 func (s *Source) labels(hosts []canary.Host) (labels, refused []string) {
+	const mixed = "Prometheus cannot tell two releases of one host apart: name release_label"
 	labels, refused = make([]string, len(hosts)), make([]string, len(hosts))
 	owners := map[string]string{}
 	clash := map[string]string{} // who else claims a label
 	for i, h := range hosts {
-		label, err := s.host.of(h.Name)
+		label, err := s.host.of(h.Machine())
 		if err != nil {
 			refused[i] = err.Error()
 			continue
 		}
 		labels[i] = label
-		if o, taken := owners[label]; taken && o != h.Name {
-			clash[label] = fmt.Sprintf("%s and %s would both be %s=%q: set host so that they differ", clean(o), clean(h.Name), s.c.HostLabel, clean(label))
+		if h.On != "" && s.c.ReleaseLabel == "" {
+			refused[i] = mixed
 		}
-		owners[label] = h.Name
+		if o, taken := owners[label]; taken && o != h.Machine() {
+			clash[label] = fmt.Sprintf("%s and %s would both be %s=%q: set host so that they differ", clean(o), clean(h.Machine()), s.c.HostLabel, clean(label))
+		}
+		owners[label] = h.Machine()
 	}
-	for i, label := range labels {
+	for i, label := range labels { // of those that are refused one asks in vain, which does no harm
 		if refused[i] == "" && clash[label] != "" {
 			refused[i] = clash[label]
 		}

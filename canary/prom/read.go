@@ -33,6 +33,10 @@ func (s *Source) read(r *canary.HostReading, h canary.Host, all *heard, w window
 	if holes(r, ts, w, since) {
 		return
 	}
+	if bad := s.nameless(h, all, w); bad != "" {
+		r.Problem, r.Cause = bad, canary.SourceDown
+		return
+	}
 	pieces, problem, over := s.pieces(h, all, ts, since, w)
 	if problem != "" {
 		if r.Problem, r.Cause = problem, canary.Contradict; over > 0 {
@@ -75,7 +79,32 @@ func broken(all *heard) string {
 
 // mine says whether a series counts for the host's release.
 func (s *Source) mine(h canary.Host, x series) bool {
+	if h.On != "" && x.release == "" {
+		return false
+	}
 	return s.c.ReleaseLabel == "" || h.Release == "" || x.release == h.Release
+}
+
+// nameless names a series that counts what one of a host's two releases served without saying which.
+func (s *Source) nameless(h canary.Host, all *heard, w window) string {
+	for kind, list := range all.counts {
+		for _, x := range list {
+			if h.On == "" || x.release != "" {
+				continue
+			}
+			for i, p := range x.samples {
+				if was := int64(0); p.at > w.from {
+					if i > 0 {
+						was = x.samples[i-1].v
+					}
+					if p.v != was {
+						return fmt.Sprintf("%s: Prometheus has counts of it without label %s, which may be of either of its two releases", s.counts[kind].what, s.c.ReleaseLabel)
+					}
+				}
+			}
+		}
+	}
+	return ""
 }
 
 // through is the time of the newest scrape that all targets of the host had, and that still had its requests.

@@ -69,6 +69,7 @@ func rig(store fixture.Store, epoch time.Time, change func(*prom.Config)) func(t
 		return sourcetest.Rig{
 			Source: newSource(t, c), Again: newSource(t, c), Step: step, Epoch: epoch,
 			NoPrints: true, NoIDs: true, NoNonce: c.Nonce == "", NoRelease: c.ReleaseLabel == "",
+			NoArms: c.ReleaseLabel == "", NoStrays: true,
 			Log: func(_ *testing.T, es ...sourcetest.Event) {
 				for _, e := range es {
 					w.Serve(fixture.Event{Host: e.Host, Release: e.Release, At: e.At, Failing: e.Failing, Good: e.Good})

@@ -67,7 +67,11 @@ func (m *memory) Read(ctx context.Context, q canary.Query) (canary.Reading, erro
 }
 
 func (m *memory) host(q canary.Query, h canary.Host, step time.Duration) canary.HostReading {
-	r := canary.HostReading{Host: h.Name, Through: m.beats[h.Name], Skew: m.ahead[h.Name]}
+	at := h.Machine()
+	if m.broken == "asks for the name" {
+		at = h.Name
+	}
+	r := canary.HostReading{Host: h.Name, Through: m.beats[at], Skew: m.ahead[at]}
 	if m.down != nil {
 		r.Through = q.To
 		return r
@@ -104,11 +108,18 @@ func (m *memory) host(q canary.Query, h canary.Host, step time.Duration) canary.
 		r.Problem, r.Cause = "nothing was ever heard of "+strings.Map(printableOnly, h.Name), canary.SourceDown
 		return r
 	}
+	if h.On != "" && m.broken == "knows no arms" {
+		r.Problem, r.Cause = "cannot tell two releases of one host apart", canary.SourceDown
+		return r
+	}
 	r.Ticks = m.ticks(q, h, step)
+	if m.broken != "shuffles ticks" {
+		r.Ticks = m.strays(q, h, step, r.Ticks)
+	}
 	if q.Prints {
 		r.Prints = m.prints(q, h)
 	}
-	r.Nonce = h.Nonce != "" && m.nonces[h.Name+" "+h.Nonce]
+	r.Nonce = h.Nonce != "" && m.nonces[at+" "+h.Nonce]
 	switch m.broken {
 	case "believes every nonce":
 		r.Nonce = h.Nonce != ""
@@ -128,15 +139,37 @@ func printableOnly(r rune) rune {
 }
 
 func (m *memory) mine(h canary.Host, e Event, at time.Time) bool {
-	name := e.Host == h.Name
+	name := e.Host == h.Machine()
 	if m.broken == "takes names for patterns" {
 		name = strings.Contains(e.Host, strings.Trim(h.Name, "*"))
 	}
 	if m.broken == "mixes hosts" {
 		name = true
 	}
-	return name && (!at.Before(h.Since) || m.broken == "ignores Since") &&
-		(h.Release == "" || e.Release == h.Release || m.broken == "ignores the release")
+	release := h.Release == "" || e.Release == h.Release || m.broken == "ignores the release"
+	if h.On != "" && m.broken == "mixes releases" {
+		release = true
+	}
+	if e.Stray && h.On != "" && m.broken != "gives strays to the trial" {
+		return false
+	}
+	return name && (!at.Before(h.Since) || m.broken == "ignores Since") && release
+}
+
+// strays counts what may be of either release into ticks.
+func (m *memory) strays(q canary.Query, h canary.Host, step time.Duration, list []canary.Tick) []canary.Tick {
+	for _, e := range m.events {
+		if !e.Stray || e.Host != h.Machine() || h.On == "" || e.At.Before(q.From) || !e.At.Before(q.To) || m.broken == "forgets strays" {
+			continue
+		}
+		at := floor(e.At, step)
+		i, ok := slices.BinarySearchFunc(list, at, func(t canary.Tick, at time.Time) int { return t.At.Compare(at) })
+		if !ok {
+			list = slices.Insert(list, i, canary.Tick{At: at})
+		}
+		list[i].Stray++
+	}
+	return list
 }
 
 func (m *memory) ticks(q canary.Query, h canary.Host, step time.Duration) []canary.Tick {
@@ -311,6 +344,7 @@ func (m *memory) rig(epoch time.Time) Rig {
 			},
 		},
 	}
+	r.NoArms = m.broken == "knows no arms" || m.broken == "mixes what it cannot tell"
 	if m.broken == "never mends" {
 		r.Faults["down"] = func(*testing.T) func() {
 			locked(func() { m.down = errors.New("connection refused") })

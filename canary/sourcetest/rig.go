@@ -9,7 +9,7 @@ import (
 	"scap/canary"
 )
 
-// What the suite's events are about. A rig whose source is configured with releases or signals configures these.
+// What the suite's events are about. Where a host serves two releases at once, Release is the one that is tried. A rig whose source is configured with releases or signals configures these.
 const (
 	Release = "9f2c4e6a8b0d1f3e5a7c9b1d3f5e7a9c0b2d4f6e8a1c3e5f7b9d1a3c5e7f9b1d" // what every Host given to a rig runs
 	Earlier = "1a3c5e7f9b2d4f6a8c0e1b3d5f7a9c2e4b6d8f0a2c4e6b8d0f1a3c5e7b9d2f4a" // what ran before
@@ -33,6 +33,8 @@ type Event struct {
 	// empty one is unknown: such events are requests of their own.
 	ID   string
 	Good []string // the signals whose success it was
+	// Stray says of a failing one that nothing which is written of it tells whose release it was; it has no ID.
+	Stray bool
 }
 
 // Rig is one source and the world that it reads. Whatever it starts ends with its test. Its functions are called by one
@@ -61,4 +63,7 @@ type Rig struct {
 	Faults map[string]func(t *testing.T) (mend func())
 	// What this kind of source cannot tell.
 	NoRelease, NoPrints, NoGood, NoNonce, NoIDs, NoRequests bool
+	// NoArms says that it cannot tell two releases that a host serves at once apart, and NoStrays that it never meets a failure of
+	// which it cannot be told whose it is.
+	NoArms, NoStrays bool
 }

@@ -16,6 +16,8 @@ const victim = "SOURCETEST_BROKEN"
 
 func TestAGoodSourcePasses(t *testing.T) { Run(t, newMemory("")) }
 
+func TestAGoodSourceThatKnowsNoArmsPasses(t *testing.T) { Run(t, newMemory("knows no arms")) }
+
 func TestVictim(t *testing.T) {
 	broken := os.Getenv(victim)
 	if broken == "" {
@@ -39,6 +41,11 @@ func TestTheSuiteCatches(t *testing.T) {
 		"no zero":                         "knows a zero by a watermark",
 		"ignores Since":                   "leaves out what was before the runtime",
 		"ignores the release":             "leaves out another release",
+		"asks for the name":               "keeps two releases of one machine apart",
+		"mixes releases":                  "keeps two releases of one machine apart",
+		"forgets strays":                  "counts for neither what may be of either",
+		"gives strays to the trial":       "counts for neither what may be of either",
+		"mixes what it cannot tell":       "refuses two releases that it cannot tell apart",
 		"counts lines":                    "counts a failing request once",
 		"drops those without an id":       "counts failing requests without an id",
 		"stops at a page":                 "counts a busy tick",

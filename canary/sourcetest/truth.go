@@ -79,18 +79,25 @@ func printable(s string) bool { return !strings.ContainsFunc(s, unicode.IsContro
 
 // count is what one tick of a host holds in truth, or by an answer.
 type count struct {
-	n, x int64
-	good map[string]int64
+	n, x  int64
+	good  map[string]int64
+	stray int64 // of neither of two releases
 }
 
-func (c count) String() string { return fmt.Sprintf("%d of %d failing, good %v", c.x, c.n, c.good) }
+func (c count) String() string {
+	return fmt.Sprintf("%d of %d failing, %d strays, good %v", c.x, c.n, c.stray, c.good)
+}
 
 // want is the truth of one tick [from, to): all that was logged, seen as the question demands.
 func (b *bench) want(h canary.Host, from, to time.Time) count {
 	c := count{good: map[string]int64{}}
 	served, failed := map[string]bool{}, map[string]bool{}
 	for i, e := range b.past {
-		if e.Host != h.Name || e.At.Before(from) || !e.At.Before(to) || e.At.Before(h.Since) || h.Release != "" && e.Release != h.Release {
+		if e.Host != h.Machine() || e.At.Before(from) || !e.At.Before(to) || e.At.Before(h.Since) || h.Release != "" && e.Release != h.Release && (!e.Stray || h.On == "") {
+			continue
+		}
+		if e.Stray && h.On != "" {
+			c.stray++
 			continue
 		}
 		id := e.ID
@@ -116,6 +123,7 @@ func got(h canary.HostReading, from, to time.Time) count {
 		if !k.At.Before(from) && k.At.Before(to) {
 			c.n += k.Requests
 			c.x += k.Failing
+			c.stray += k.Stray
 			for name, n := range k.Good {
 				if n != 0 {
 					c.good[name] += n
@@ -128,7 +136,7 @@ func got(h canary.HostReading, from, to time.Time) count {
 
 // same compares as far as the kind of source can tell.
 func (b *bench) same(x, y count) bool {
-	return (b.NoRequests || x.n == y.n) && x.x == y.x && (b.NoGood || maps.Equal(x.good, y.good))
+	return (b.NoRequests || x.n == y.n) && x.x == y.x && x.stray == y.stray && (b.NoGood || maps.Equal(x.good, y.good))
 }
 
 // truth wants every closed tick of a host to be what was logged.
