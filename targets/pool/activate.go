@@ -42,33 +42,44 @@ type job struct {
 	suspect bool // the host is a suspect for as long as it is out
 }
 
-// Activate takes the host out of the pool, switches it, checks it and puts it back. A host that already proves s.To in
-// the pool is left alone; one that proves it out of the pool is checked and put back.
+// Activate takes the host out of the pool, switches it, checks it and puts it back; a host that can hand over is switched and
+// checked where it is, and what Serving says in s is decided here. A host that already proves s.To in the pool is left alone,
+// save that a trial beside it is ended; one that proves it out of the pool is checked and put back. A Hand is never left out.
 func (t *Target) Activate(ctx context.Context, s targets.Switch) error {
 	unlock, err := t.lock(ctx)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	return t.transact(ctx, s, t.host.Activate)
+	return t.transact(ctx, s, t.host.Activate, t.beside)
 }
 
-func (t *Target) transact(ctx context.Context, s targets.Switch, act func(context.Context, targets.Switch) error) error {
+// transact is the pool transaction around act; serving decides whether users go on reaching the host meanwhile.
+func (t *Target) transact(ctx context.Context, s targets.Switch, act func(context.Context, targets.Switch) error,
+	serving func(targets.State, targets.Switch) bool,
+) error {
 	st, err := t.State(ctx)
 	if err != nil {
 		return fmt.Errorf("activate %s: %w", s.To.Short(), err)
 	}
 	on, proven := st.Consistent()
-	proven = proven && on == s.To
+	proven = proven && on == s.To && s.Hand == ""
+	if proven && st.Proof.Trial != nil {
+		if err := t.endTrial(ctx, s.Token); err != nil {
+			return fmt.Errorf("activate %s, which it serves: %w", s.To.Short(), err)
+		}
+	}
 	if proven && !st.Intent.Out && st.Pooled != targets.PoolMixed && st.Pooled != targets.PoolUnknown {
 		return nil
 	}
+	s.Serving = serving(st, s)
 	j := &job{Target: t, s: s, act: act, before: st, out: st.Intent.Out}
 	_, j.suspect = targets.IsSuspect(st.Intent)
 	if err := j.look(); err != nil {
 		return err
 	}
 	if !proven {
+		j.sayDrained()
 		if !j.direct() {
 			if err := j.leave(ctx); err != nil {
 				return err
@@ -82,7 +93,9 @@ func (t *Target) transact(ctx context.Context, s targets.Switch, act func(contex
 }
 
 // direct reports whether the switch happens under traffic.
-func (j *job) direct() bool { return j.o.Reload || j.o.Emergency || j.s.Emergency }
+func (j *job) direct() bool {
+	return j.s.Hand == "" && (j.o.Reload || j.o.Emergency || j.s.Emergency || j.s.Serving)
+}
 
 // look decides from the state before whether the transaction may begin.
 func (j *job) look() error {
@@ -123,6 +136,8 @@ func (j *job) change(ctx context.Context) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(err, targets.ErrReturned) && j.s.Serving:
+		return j.drainInstead(ctx, err) // else it is in the pool, as it was
 	case errors.Is(err, targets.ErrFenced):
 		return j.abandon(err)
 	case errors.Is(err, targets.ErrReturned) && j.before.Intent.Out:
@@ -181,26 +196,45 @@ func underWay(st targets.State, s targets.Switch) bool {
 // ended its switch, gets one repair.
 func (j *job) judge(ctx context.Context, st targets.State, s targets.Switch, cause error) error {
 	on, ok := proves(st)
-	if ok && on == s.To && !underWay(st, s) {
+	ok = ok && !underWay(st, s)
+	switch {
+	case ok && on == s.To && handed(st, s) && st.Proof.Trial == nil:
 		return nil
-	}
-	if ok && on == s.From && !underWay(st, s) {
+	case ok && on == s.To && handed(st, s):
+		if err := j.endTrial(ctx, s.Token); err != nil {
+			return fmt.Errorf("%w; %w: %w", cause, err, targets.ErrOut)
+		}
+		return nil
+	case ok && on == s.From:
 		return fmt.Errorf("%w: %w", cause, targets.ErrReturned)
 	}
-	if s.From.IsZero() || s.From == s.To {
+	if noWay(s) {
 		return fmt.Errorf("%w; it proves no release (%s): %w", cause, st.Reason, targets.ErrOut)
 	}
 	ctx, cancel := living(ctx, j.o.SwitchLimit)
 	defer cancel()
-	back := s
-	back.From, back.To = s.To, s.From
-	if err := j.host.Repair(ctx, back); err != nil {
+	if err := j.host.Repair(ctx, reverse(s)); err != nil {
 		if errors.Is(err, targets.ErrFenced) {
 			return err
 		}
 		return fmt.Errorf("%w; back to %s: %w: %w", cause, s.From.Short(), notReturned{err}, targets.ErrOut)
 	}
 	return fmt.Errorf("%w: %w", cause, targets.ErrReturned)
+}
+
+// handed reports whether the host has done with its runtime what s asks for besides the release.
+func handed(st targets.State, s targets.Switch) bool {
+	in := st.Intent
+	return s.Hand == "" || in.Switch.Token == s.Token && in.Switch.Hand == s.Hand && in.Switch.To == s.To && in.Outcome == release.ProvenNew
+}
+
+// noWay reports whether there is nothing that a failed s could go back to.
+func noWay(s targets.Switch) bool { return s.From.IsZero() || s.From == s.To && s.Hand == "" }
+
+// reverse is the way back of s.
+func reverse(s targets.Switch) targets.Switch {
+	s.From, s.To, s.Hand = s.To, s.From, s.Hand.Back()
+	return s
 }
 
 // proves is what disk and runtime agree on, whatever the last intent wanted.
@@ -264,34 +298,17 @@ func (j *job) goBack(ctx context.Context, cause error) error {
 	if j.before.Intent.Out {
 		return j.stayOut(ctx, fmt.Errorf("%w; it had been taken out of the pool before", cause))
 	}
-	if j.s.From.IsZero() || j.s.From == j.s.To {
+	if noWay(j.s) {
 		return j.stayOut(ctx, fmt.Errorf("%w; it has no earlier release to go back to", cause))
 	}
-	back := j.s
-	back.From, back.To = j.s.To, j.s.From
-	if !j.direct() {
-		// It may have been in the pool for a moment.
-		live, cancel := living(ctx, 2*j.o.QuietLimit+4*j.o.CallLimit)
-		defer cancel()
-		err := j.mark(live, true)
-		if err == nil {
-			err = j.drain(live)
-		}
-		if err == nil {
-			err = j.quiet(live)
-		}
-		if errors.Is(err, targets.ErrFenced) {
-			return j.abandon(errors.Join(cause, err))
-		}
-		if err != nil {
-			return j.stayOut(ctx, fmt.Errorf("%w; then, to go back to %s: %w", cause, back.To.Short(), err))
-		}
-	}
-	if err := j.swap(ctx, back, j.host.Activate); err != nil {
-		if errors.Is(err, targets.ErrFenced) {
-			return j.abandon(err)
-		}
-		return j.stayOut(ctx, fmt.Errorf("%w; back to %s: %w", cause, back.To.Short(), notReturned{err}))
+	back := reverse(j.s)
+	err := j.turnBack(ctx, back)
+	switch {
+	case err == nil:
+	case errors.Is(err, targets.ErrFenced):
+		return j.abandon(errors.Join(cause, err))
+	default:
+		return j.stayOut(ctx, fmt.Errorf("%w; %w", cause, notReturned{err}))
 	}
 	if err := j.fit(ctx, cause); err != nil {
 		return j.stayOut(ctx, fmt.Errorf("%w; nor is it fit to serve %s: %w", cause, back.To.Short(), err))
@@ -300,6 +317,43 @@ func (j *job) goBack(ctx context.Context, cause error) error {
 		return j.stayOut(ctx, fmt.Errorf("%w; it runs %s again, but: %w", cause, back.To.Short(), err))
 	}
 	return fmt.Errorf("%w: %w", cause, targets.ErrReturned)
+}
+
+// turnBack switches a host that failed on s.From back to s.To: one that handed over, in the pool, by the rename back; if it
+// would have to stop for that, and any other host, out of the pool.
+func (j *job) turnBack(ctx context.Context, s targets.Switch) error {
+	if s.Serving {
+		err := j.swap(ctx, s, j.host.Activate)
+		if !errors.Is(err, targets.ErrReturned) {
+			return wayBack(s, err)
+		}
+		j.note("it could not hand over back to %s, so it is drained: %v", s.To.Short(), err)
+		j.s.Serving, s.Serving = false, false
+	}
+	if !j.direct() {
+		// It may have been in the pool for a moment.
+		live, cancel := living(ctx, 2*j.o.QuietLimit+4*j.o.CallLimit)
+		defer cancel()
+		err := j.mark(live, true)
+		if err == nil {
+			j.out = true
+			err = j.drain(live)
+		}
+		if err == nil {
+			err = j.quiet(live)
+		}
+		if err != nil {
+			return fmt.Errorf("then, to go back to %s: %w", s.To.Short(), err)
+		}
+	}
+	return wayBack(s, j.swap(ctx, s, j.host.Activate))
+}
+
+func wayBack(s targets.Switch, err error) error {
+	if err != nil {
+		return fmt.Errorf("back to %s: %w", s.To.Short(), err)
+	}
+	return nil
 }
 
 // notReturned hides ErrReturned: a way back that was refused leaves the host on the release that failed.

@@ -35,6 +35,10 @@ type world struct {
 	fail  map[string]func(n int) error
 	calls map[string]int
 	quiet func(n int) release.Quiet
+	// road is the host's road to another release, and trial what it tries; a host that must stop refuses while it serves.
+	road  release.Road
+	trial release.ID
+	hands []release.Hand // that the host was asked for
 	// lost makes Activate end and then lose its answer.
 	lost bool
 	// dieAt is the number of the act from which on nothing reaches anybody: the deploy host is dead. Zero: never.
@@ -143,7 +147,11 @@ func (h *fakeHost) State(context.Context) (targets.State, error) {
 	if err := h.act("state"); err != nil {
 		return targets.State{}, err
 	}
-	return targets.State{Disk: h.disk, Running: h.running, Desired: h.desired, Intent: h.intent}, nil
+	st := targets.State{Disk: h.disk, Running: h.running, Desired: h.desired, Intent: h.intent, Proof: release.Proof{Road: h.road}}
+	if !h.trial.IsZero() {
+		st.Proof.Trial = &release.Trial{Release: h.trial}
+	}
+	return st, nil
 }
 
 func (h *fakeHost) fence(token uint64) error {
@@ -171,6 +179,9 @@ func (h *fakeHost) Out(_ context.Context, token uint64, out bool, owner string) 
 func (h *fakeHost) turn(_ context.Context, name string, s targets.Switch) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if s.Serving {
+		name = "serving-" + name
+	}
 	name = fmt.Sprintf("%s:%x", name, s.To[0])
 	if err := h.act(name); err != nil {
 		return err
@@ -178,6 +189,14 @@ func (h *fakeHost) turn(_ context.Context, name string, s targets.Switch) error 
 	if err := h.fence(s.Token); err != nil {
 		return err
 	}
+	if s.Serving && !h.road.Beside(s.To) {
+		h.intent.Switch, h.intent.Outcome = s, release.ProvenOld
+		return fmt.Errorf("it would have to stop: %w", targets.ErrReturned)
+	}
+	if s.Hand != "" {
+		h.hands = append(h.hands, s.Hand)
+	}
+	h.trial = release.ID{}
 	h.intent.Switch, h.intent.Outcome = s, release.ProvenNew
 	h.disk, h.running, h.desired = s.To, s.To, s.To
 	if h.broken == s.To {

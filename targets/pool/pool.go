@@ -44,8 +44,12 @@ type Options struct {
 	// Reload: the runtime switches under traffic without losing a request, so nothing is drained nor waited for.
 	Reload bool
 	// Handover: the runtime starts the new release beside the old one and changes over by a rename, so nothing is drained nor
-	// waited for on a host whose State says that its road is release.ByHandover. On any other the host is drained.
+	// waited for on a host whose State says that its road is a handover, and that is in the pool and proven. Any other is
+	// drained, as is one that finds out at the last moment that it would have to stop.
 	Handover bool
+	// Note is told, for people, what went another way than it was configured to, such as a host that was drained because it
+	// could not hand over. It may be called for several hosts at once; nil: nobody is told.
+	Note func(name, text string)
 	// Emergency: no drain and no waiting, on the deployer's word; requests in flight are lost.
 	Emergency bool
 	// Checks runs against the host after its switch and before it is repooled. An error takes the host back.
@@ -102,6 +106,7 @@ var (
 	_ targets.Target   = (*Target)(nil)
 	_ targets.Steward  = (*Target)(nil)
 	_ targets.Isolator = (*Target)(nil)
+	_ targets.Trier    = (*Target)(nil)
 )
 
 // New returns h behind bs. Every balancer that sends requests to h must be among bs; one that is not is noticed by the
