@@ -16,3 +16,15 @@ func ServeStepping(ctx context.Context, conf Config, in io.Reader, out io.Writer
 	k.step = step
 	return k.serve(ctx, in, out)
 }
+
+// Waiting is how many requests wait on a socket, by the kernel's word.
+func Waiting(socket string) (int, error) {
+	n, there, err := listener(socket)
+	if err == nil && !there {
+		n = -1
+	}
+	return n, err
+}
+
+// SetMemory makes dir what is believed about this machine's memory.
+func SetMemory(dir string) { theMemory = memory{proc: dir, cgroup: dir} }

@@ -52,9 +52,6 @@ func (p plain) launch(_ context.Context, number uint64, log string) (int, func()
 
 func (p plain) ended(context.Context, uint64) error { return nil }
 
-// newSystemd makes masters instances of a systemd unit.
-func newSystemd(k *keeper) starter { return plain{k} }
-
 // Enter makes this process the master of a generation that the record says is to start: it enters the release's namespace and
 // executes php-fpm. args are the generation's number and, where the process is to be held back, the descriptor that says when
 // to go on. It returns only what went wrong. What is executed stands in conf and nowhere else.

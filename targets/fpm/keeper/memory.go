@@ -136,9 +136,9 @@ func number(path string) (uint64, error) {
 	return n, nil
 }
 
-// room says what a second master of a pool takes and what there is for it. The measure is the generation that users reach,
-// else the largest that lives.
-func (k *keeper) room(r *record, s *sight, pool Pool) (need, free uint64, err error) {
+// room says what a second master of a pool takes and what is left for it beyond the reserve, which may be less than nothing.
+// The measure is the generation that users reach, else the largest that lives.
+func (k *keeper) room(r *record, s *sight, pool Pool) (need, left int64, err error) {
 	published, err := k.leads(r, pool.Name, pool.Listen)
 	if err != nil {
 		return 0, 0, err
@@ -152,14 +152,14 @@ func (k *keeper) room(r *record, s *sight, pool Pool) (need, free uint64, err er
 		if err != nil {
 			return 0, 0, err
 		}
-		need = max(need, n)
+		need = max(need, int64(n))
 	}
 	groups, err := proc.ReadSome(k.group(s, r, pool), 64<<10)
 	if err != nil {
 		return 0, 0, err
 	}
-	free, err = theMemory.free(groups)
-	return need, free - min(free, k.conf.Reserve), err
+	free, err := theMemory.free(groups)
+	return need, int64(free) - int64(k.conf.Reserve), err
 }
 
 // group is the list of groups that a new generation would run in: those of the keeper that starts it, or under systemd those
@@ -178,12 +178,9 @@ func (k *keeper) group(s *sight, r *record, pool Pool) string {
 // makeRoom refuses a second master that does not fit, after ending an old one of the pool that is only kept for a way back,
 // if that helps: going back would be slower then, going on would not be possible otherwise.
 func (k *keeper) makeRoom(r *record, s *sight, pool Pool, keep func(*entry) bool) (victims []*entry, err error) {
-	need, free, err := k.room(r, s, pool)
+	need, left, err := k.room(r, s, pool)
 	if err != nil {
 		return nil, err
-	}
-	missing := func() error {
-		return &refusal{NoMemory, fmt.Sprintf("a second master of pool %s takes %d MB, and there are %d MB beyond the reserve", pool.Name, need>>20, free>>20)}
 	}
 	published, err := k.leads(r, pool.Name, pool.Listen)
 	if err != nil {
@@ -194,7 +191,7 @@ func (k *keeper) makeRoom(r *record, s *sight, pool Pool, keep func(*entry) bool
 		return nil, err
 	}
 	for _, e := range r.of(pool.Name) {
-		if free >= need {
+		if left >= need {
 			return victims, nil
 		}
 		if !e.Served || e.Number == published || e.Number == tried || e.Number == r.pool(pool.Name).Published || keep(e) {
@@ -204,10 +201,11 @@ func (k *keeper) makeRoom(r *record, s *sight, pool Pool, keep func(*entry) bool
 		if err != nil {
 			return nil, err
 		}
-		free, victims = free+n, append(victims, e)
+		left, victims = left+int64(n), append(victims, e)
 	}
-	if free < need {
-		return nil, missing()
+	if left < need {
+		return nil, &refusal{NoMemory, fmt.Sprintf("a second master of pool %s takes %d MB, and there are %d MB for it beyond the reserve, old ones that are only kept included",
+			pool.Name, need>>20, max(0, left)>>20)}
 	}
 	return victims, nil
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"os/user"
 	"path/filepath"
 	"strconv"
@@ -31,6 +32,8 @@ import (
 const (
 	dieEnv   = "SCAP_KEEPER_TEST_DIE"
 	stepsEnv = "SCAP_KEEPER_TEST_STEPS"
+	// memoryEnv names a directory with a meminfo in the place of /proc's.
+	memoryEnv = "SCAP_KEEPER_TEST_MEMORY"
 )
 
 func TestMain(m *testing.M) {
@@ -58,12 +61,22 @@ func beKeeper(args []string) error {
 	if flags.Arg(0) == "enter" {
 		return keeper.Enter(conf, flags.Args()[1:])
 	}
+	if flags.Arg(0) == "units" {
+		text, err := keeper.Units(conf)
+		fmt.Print(text)
+		return err
+	}
 	if flags.Arg(0) == "watch" {
 		return keeper.Watch(context.Background(), conf, os.Stderr)
 	}
+	if dir := os.Getenv(memoryEnv); dir != "" {
+		keeper.SetMemory(dir)
+	}
 	die, _ := strconv.Atoi(os.Getenv(dieEnv))
 	n := 0
-	return keeper.ServeStepping(context.Background(), conf, os.Stdin, os.Stdout, func(name string) {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	return keeper.ServeStepping(ctx, conf, os.Stdin, os.Stdout, func(name string) {
 		n++
 		if path := os.Getenv(stepsEnv); path != "" {
 			if f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err == nil {
@@ -178,7 +191,7 @@ func (r *rig) release(mark string) release.ID {
 	r.must(os.MkdirAll(filepath.Join(r.dir, dir), 0o755))
 	r.write(dir+"/mark", mark)
 	r.write(dir+"/index.php", fmt.Sprintf(
-		`<?php usleep(1000 * (int)($_GET['ms'] ?? 0)); echo trim(file_get_contents(__DIR__.'/mark')), trim(file_get_contents(%q)), count(glob(%q));`,
+		`<?php for ($end = microtime(true) + ($_GET['ms'] ?? 0) / 1000; microtime(true) < $end;) usleep(1000); echo trim(file_get_contents(__DIR__.'/mark')), trim(file_get_contents(%q)), count(glob(%q));`,
 		r.conf.Served+"/mark", r.conf.Root+"/releases/*"))
 	return id
 }

@@ -176,6 +176,8 @@ func (k *keeper) base(ctx context.Context, p Pool) (effective.Config, error) {
 		return c, fmt.Errorf("%s: process_control_timeout is 0: a master that ends would cut its requests off", p.ConfigFile)
 	case c.Timeout > p.Stop:
 		return c, fmt.Errorf("%s: process_control_timeout is %v, longer than the %v that pool %s may take to stop", p.ConfigFile, c.Timeout, p.Stop, p.Name)
+	case c.Keys["ping.path"] != p.PingPath:
+		return c, fmt.Errorf("%s: ping.path is %s, not %s: the keeper could not tell when a master listens", p.ConfigFile, c.Keys["ping.path"], p.PingPath)
 	case strings.ContainsAny(c.Pool, "[]\n"):
 		return c, fmt.Errorf("%s: a pool of the name %q", p.ConfigFile, c.Pool)
 	}

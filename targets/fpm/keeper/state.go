@@ -44,10 +44,11 @@ func (k *keeper) state() (State, error) {
 
 func (k *keeper) poolState(r *record, s *sight, p Pool) (PoolState, error) {
 	out := PoolState{Name: p.Name, Listen: p.Listen, Trial: p.Trial}
-	var err1, err2, err3 error
+	var err1, err2 error
 	out.Published, err1 = k.leads(r, p.Name, p.Listen)
 	out.Tried, err2 = k.leads(r, p.Name, p.Trial)
-	out.Need, out.Free, err3 = k.room(r, s, p)
+	need, left, err3 := k.room(r, s, p)
+	out.Need, out.Free = uint64(max(0, need)), uint64(max(0, left))
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return out, err
 	}
