@@ -17,6 +17,7 @@ Root's part of a handover: answers requests, one line of JSON each, until standa
 the deploy user, with exactly these words: deploy ALL=(root) NOPASSWD: /usr/lib/scap/scap-agent keeper
 
 scap-agent keeper [--conf FILE] watch    keeps masters alive and deadlines kept, for as long as it runs; started by init
+scap-agent keeper [--conf FILE] units    prints the units for a host with systemd
 scap-agent keeper [--conf FILE] enter N  becomes the master of generation N; started by the keeper
 
 Exit code 0: the session ended; 1: it broke; 2: wrong arguments, not root, or a configuration that cannot be trusted.
@@ -52,6 +53,13 @@ func keeperCommand(ctx context.Context, args []string, stdin io.ReadCloser, stdo
 		unread := context.AfterFunc(ctx, func() { _ = stdin.Close() })
 		defer unread()
 		err = keeper.Serve(ctx, conf, stdin, stdout)
+	case flags.Arg(0) == "watch" && flags.NArg() == 1:
+		err = keeper.Watch(ctx, conf, stderr)
+	case flags.Arg(0) == "units" && flags.NArg() == 1:
+		var text string
+		if text, err = keeper.Units(conf); err == nil {
+			_, err = io.WriteString(stdout, text)
+		}
 	case flags.Arg(0) == "enter":
 		err = keeper.Enter(conf, flags.Args()[1:])
 	default:
