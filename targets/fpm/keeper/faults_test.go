@@ -25,7 +25,7 @@ func (r *rig) gone(pid int) {
 	r.t.Helper()
 	real.Await(r.t, fmt.Sprintf("process %d is gone", pid), 10*time.Second, func() error {
 		if _, err := proc.Read(pid); !errors.Is(err, proc.ErrGone) {
-			return fmt.Errorf("it is there: %v", err)
+			return errors.Join(errors.New("it is there"), err)
 		}
 		return nil
 	})
@@ -233,7 +233,7 @@ func TestRequestsInFlightEnd(t *testing.T) {
 	}
 	real.Await(t, "requests wait", 5*time.Second, func() error {
 		if n, err := keeper.Waiting(one.Socket); err != nil || n < len(said)-1 {
-			return fmt.Errorf("%d wait, %v", n, err)
+			return errors.Join(fmt.Errorf("%d wait", n), err)
 		}
 		return nil
 	})
@@ -394,7 +394,7 @@ func TestCancelled(t *testing.T) {
 	}
 	real.Await(t, "one request waits for the other", 5*time.Second, func() error {
 		if n, err := keeper.Waiting(one.Socket); err != nil || n < 1 {
-			return fmt.Errorf("%d wait, %v", n, err)
+			return errors.Join(fmt.Errorf("%d wait", n), err)
 		}
 		return nil
 	})

@@ -101,6 +101,7 @@ type rig struct {
 	client keeper.Client
 	a, b   release.ID
 	pool   string // a name that no other php-fpm has
+	quiet  bool   // does not log how long operations took
 }
 
 // options of a rig.
@@ -204,7 +205,9 @@ func (r *rig) do(q keeper.Request) keeper.Reply {
 	if err != nil {
 		r.t.Fatalf("%s: %v", q.Op, err)
 	}
-	r.t.Logf("%s: %d ms", q.Op, time.Since(began).Milliseconds())
+	if !r.quiet {
+		r.t.Logf("%s: %d ms", q.Op, time.Since(began).Milliseconds())
+	}
 	return reply
 }
 
