@@ -172,7 +172,12 @@ func (f *facts) did(r journal.Record) {
 	if r.Act == journal.Preflight && r.From != "" {
 		f.from = r.From
 	}
+	if r.Act == journal.Try && r.Target == "" { // trials are kept for longer
+		return
+	}
 	switch r.Act {
+	case journal.Try, journal.Abandon:
+		f.tried(r)
 	case journal.Activate, journal.Rollback, journal.Repair, journal.Isolate:
 		if r.Target != "" {
 			f.turn(r)
@@ -217,9 +222,28 @@ func (f *facts) turn(r journal.Record) {
 	f.host(r.Target, s)
 }
 
+// tried takes the trial of a release on one host, or its end. Until one of them is known, so is not what the host serves.
+func (f *facts) tried(r journal.Record) {
+	switch {
+	case r.Act == journal.Try && r.Kind == journal.Intent:
+		f.from, f.to = or(f.from, r.From), or(f.to, r.To)
+		f.reached[r.Phase], f.touched = true, true
+		f.host(r.Target, unsure)
+		f.closeGates(r.Phase)
+	case r.Act == journal.Try && r.Kind == journal.Failed && r.Verdict == journal.Returned,
+		r.Act == journal.Abandon && r.Kind == journal.Done && f.hosts[r.Target] != apart:
+		f.host(r.Target, onOld)
+	case r.Act == journal.Abandon && r.Kind == journal.Failed:
+		f.host(r.Target, unsure)
+	}
+}
+
+// hostly are the acts of which each is told with its host: they are few, and each matters.
+var hostly = []string{journal.Activate, journal.Rollback, journal.Repair, journal.Isolate, journal.Try, journal.Abandon}
+
 // span keeps from when to when an act was.
 func (f *facts) span(r journal.Record) {
-	one := r.Target == "" || slices.Contains([]string{journal.Activate, journal.Rollback, journal.Repair, journal.Isolate}, r.Act)
+	one := r.Target == "" || slices.Contains(hostly, r.Act)
 	key := r.Act + "\x00" + r.Phase + "\x00" + r.Target
 	if !one {
 		key = r.Act
@@ -261,7 +285,7 @@ func (f *facts) rule(r journal.Record) {
 		}
 		began := r.At
 		for _, a := range slices.Backward(f.acts) { // the batch was proven then
-			if a.act == journal.Activate && a.phase == r.Phase && !a.ended.IsZero() {
+			if (a.act == journal.Activate || a.act == journal.Try) && a.phase == r.Phase && !a.ended.IsZero() {
 				began = a.ended
 				break
 			}

@@ -41,6 +41,8 @@ func (f *facts) why() string {
 		return "nobody said to go on"
 	case bad(journal.Activate) != nil:
 		return fmt.Sprintf("not proven on the release: %s", some(f.failed(journal.Activate)))
+	case bad(journal.Try) != nil:
+		return fmt.Sprintf("the release could not be tried: %s", some(f.failed(journal.Try)))
 	case bad(journal.Stage) != nil:
 		return fmt.Sprintf("staging failed on %d hosts", bad(journal.Stage).failed)
 	case a != nil:
@@ -57,7 +59,7 @@ func (f *facts) why() string {
 // later reports whether a host failed after the last word of g: then that is why.
 func (f *facts) later(g gate) bool {
 	return g.verdict != "fail" && slices.ContainsFunc(f.acts, func(a act) bool {
-		return a.act == journal.Activate && a.bad && a.ended.After(g.ended)
+		return (a.act == journal.Activate || a.act == journal.Try) && a.bad && a.ended.After(g.ended)
 	})
 }
 

@@ -71,7 +71,7 @@ func (r row) cut(columns int) row {
 }
 
 var styles = map[cell]style{
-	waiting: dim, staging: dim, staged: normal, activating: yellow, proven: green, failed: red, returning: yellow, returned: cyan, out: red, isolated: red,
+	waiting: dim, staging: dim, staged: normal, trying: yellow, onTrial: yellow, activating: yellow, proven: green, failed: red, returning: yellow, returned: cyan, out: red, isolated: red,
 }
 
 // block is what stands on the terminal now, at most rows-1 lines so that its top can be reached again: the headline, a
@@ -177,6 +177,9 @@ func (v *Screen) phaseLine(p *stage, whole bool) row {
 			until = p.ended
 		}
 		r = append(r, span{dim, " " + Took(until.Sub(p.began))})
+	}
+	if n := p.count(onTrial); n > 0 {
+		r = append(r, span{yellow, fmt.Sprintf(" %d on trial%s", n, p.shared())})
 	}
 	if n := p.count(failed) + p.count(out); n > 0 {
 		r = append(r, span{red, fmt.Sprintf(" %d failed", n)})

@@ -16,7 +16,7 @@ import (
 )
 
 func TestLines(t *testing.T) {
-	for name, tell := range map[string]func(View){"rolled-back": rolledBack, "inconsistent": inconsistent, "deployed": deployed, "suspected": suspected, "afterwards": afterwards} {
+	for name, tell := range map[string]func(View){"rolled-back": rolledBack, "inconsistent": inconsistent, "deployed": deployed, "suspected": suspected, "afterwards": afterwards, "tried": tried} {
 		t.Run(name, func(t *testing.T) {
 			var b bytes.Buffer
 			tell(Lines(&b))

@@ -144,6 +144,7 @@ func TestLive(t *testing.T) {
 		"inconsistent-80":  {80, 24, inconsistent},
 		"inconsistent-12":  {12, 24, inconsistent},
 		"suspected-80":     {80, 24, suspected},
+		"tried-80":         {80, 24, tried},
 		"afterwards-80":    {80, 24, afterwards},
 		"suspected-low":    {80, 9, suspected},
 		"deployed-unknown": {0, 0, deployed},

@@ -15,6 +15,8 @@ const (
 	waiting    cell = '.'
 	staging    cell = ','
 	staged     cell = 'o'
+	trying     cell = '+'
+	onTrial    cell = '%' // a share of its requests gets the new release, the others the old one
 	activating cell = '>'
 	proven     cell = '#'
 	failed     cell = 'x' // not on the new release; may still be proven on the old one
@@ -32,6 +34,8 @@ var legend = []struct {
 	{waiting, "waiting"},
 	{staging, "staging"},
 	{staged, "staged"},
+	{trying, "trying"},
+	{onTrial, "on trial"},
 	{activating, "activating"},
 	{proven, "proven"},
 	{failed, "failed"},
@@ -46,12 +50,14 @@ type host struct {
 	name    string
 	cell    cell
 	touched bool // an activation was intended: until a proof nobody knows what it serves
+	tried   bool // it was on trial when that was
 }
 
 // stage is one phase in the story.
 type stage struct {
 	name        string
 	gateOff     string
+	share       float64 // of the requests, that the release is tried on first
 	hosts       []*host
 	began       time.Time
 	ended       time.Time
@@ -140,7 +146,7 @@ func (s *story) begin(r journal.Record) {
 	s.outline = o
 	for _, g := range o.Phases {
 		p := s.phase(g.Name)
-		p.gateOff = g.GateOff
+		p.gateOff, p.share = g.GateOff, g.Share
 		for _, t := range g.Targets {
 			s.host(t, g.Name)
 		}
@@ -228,6 +234,8 @@ func (s *story) turnHost(r journal.Record) {
 		case r.Kind == journal.Failed:
 			h.cell = failed
 		}
+	case journal.Try, journal.Abandon:
+		s.turnTrial(h, r)
 	case journal.Activate:
 		s.turnActivate(h, r)
 	case journal.Isolate:
@@ -265,6 +273,7 @@ func (s *story) turnActivate(h *host, r journal.Record) {
 	s.from, s.to = or(s.from, r.From), or(s.to, r.To)
 	switch {
 	case r.Kind == journal.Intent:
+		h.tried = h.cell == onTrial
 		h.cell, h.touched = activating, true
 	case r.Kind == journal.Done:
 		h.cell, h.touched = proven, false
@@ -272,5 +281,27 @@ func (s *story) turnActivate(h *host, r journal.Record) {
 		h.cell, h.touched = returned, false
 	case r.Kind == journal.Failed:
 		h.cell = failed
+	}
+}
+
+// turnTrial takes a trial, or its end. What somebody else left is ended before a host's own way begins, and leaves no trace;
+// nor does the end of a trial on a host that was isolated meanwhile.
+func (s *story) turnTrial(h *host, r journal.Record) {
+	mine := h.touched && h.cell != isolated
+	switch {
+	case r.Act == journal.Try && r.Kind == journal.Intent:
+		s.from, s.to = or(s.from, r.From), or(s.to, r.To)
+		h.cell, h.touched = trying, true
+	case r.Act == journal.Try && r.Kind == journal.Done:
+		h.cell = onTrial
+	case r.Act == journal.Try && r.Kind == journal.Failed && r.Verdict == journal.Returned:
+		h.cell, h.touched = returned, false
+	case r.Kind == journal.Failed:
+		h.cell, h.touched = failed, true
+	case !mine:
+	case r.Kind == journal.Intent:
+		h.cell = returning
+	case r.Kind == journal.Done:
+		h.cell, h.touched = returned, false
 	}
 }

@@ -19,7 +19,7 @@ func anyRecord(at time.Time) *rapid.Generator[journal.Record] {
 		r := journal.Record{
 			At:      at.Add(time.Duration(rapid.IntRange(-10, 1000).Draw(t, "after")) * time.Second),
 			Kind:    rapid.SampledFrom([]journal.Kind{journal.Begin, journal.Intent, journal.Intent, journal.Done, journal.Done, journal.Failed, journal.Ruled, journal.Undone, journal.Note, journal.End, journal.Watched, journal.Watched, "?"}).Draw(t, "kind"),
-			Act:     rapid.SampledFrom([]string{"", journal.Stage, journal.Activate, journal.Rollback, journal.Repair, journal.PhaseAct, journal.Confirm, journal.Preflight, journal.Claim, journal.Isolate, "?"}).Draw(t, "act"),
+			Act:     rapid.SampledFrom([]string{"", journal.Stage, journal.Activate, journal.Rollback, journal.Repair, journal.PhaseAct, journal.Confirm, journal.Preflight, journal.Claim, journal.Isolate, journal.Try, journal.Abandon, "?"}).Draw(t, "act"),
 			Phase:   name.Draw(t, "phase"),
 			Target:  name.Draw(t, "target"),
 			To:      rapid.SampledFrom([]string{"", oldID, newID, "x\x1b"}).Draw(t, "to"),

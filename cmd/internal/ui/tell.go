@@ -56,6 +56,10 @@ func (s *story) tell(r journal.Record) []line {
 			return cry("%s", joined("going back to "+Short(s.from), s.fresh(r.Text)))
 		}
 		return nil
+	case r.Act == journal.Try && r.Target == "":
+		return nil // trials are kept for longer while the gate looks
+	case r.Act == journal.Try || r.Act == journal.Abandon:
+		return s.tellTrial(r, took)
 	case r.Target == "":
 		return s.tellStep(r, took)
 	case r.Act == journal.Activate || r.Act == journal.Rollback || r.Act == journal.Repair || r.Act == journal.Isolate:
@@ -178,6 +182,8 @@ func (s *story) tellHost(r journal.Record, took time.Duration) []line {
 		return cry("%s", joined(fmt.Sprintf("%s ISOLATED: out of the pool and left there, %s", name, Took(took)), s.fresh(r.Text)))
 	case r.Act == journal.Isolate:
 		return cry("%s", joined(fmt.Sprintf("%s NOT isolated, it may still serve, %s", name, Took(took)), s.fresh(r.Text)))
+	case h.cell == proven && r.Act == journal.Activate && h.tried:
+		return say("%s promoted from its trial, proven on %s, %d/%d, %s", name, Short(s.to), p.count(proven), len(p.hosts), Took(took))
 	case h.cell == proven:
 		return say("%s proven on %s, %d/%d, %s", name, Short(s.to), p.count(proven), len(p.hosts), Took(took))
 	case h.cell == returned:
