@@ -180,7 +180,7 @@ func (r *Runtime) checkConnections(ctx context.Context, serving []Instance) erro
 			continue // State says so
 		}
 		for _, p := range s.Processes {
-			if p.State == "Reading headers" && time.Duration(p.Duration)*time.Microsecond >= keptAfter/2 {
+			if p.State == readingHeaders && time.Duration(p.Duration)*time.Microsecond >= keptAfter/2 {
 				return fmt.Errorf("the web server keeps connections to php-fpm %s open (upstream keepalive): every restart would lose POSTs; turn it off", i.Name)
 			}
 		}

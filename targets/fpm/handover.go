@@ -35,6 +35,9 @@ func (r *Runtime) switchHandover(ctx context.Context, s release.Switch, link fun
 		err = fmt.Errorf("nothing was changed: %w", g.broken)
 	case g.adopted && len(g.unfit) == 0 && (g.noRoom == "" || g.roster.has(s.To)):
 		proof, err = r.handover(ctx, g, s, began, link)
+		if errors.Is(err, errPinned) && !s.Serving {
+			proof, err = r.replace(ctx, g, s, link)
+		}
 	case s.Serving:
 		err = fmt.Errorf("nothing was changed: %w: %s", errServing, r.road(g, took{}).Why)
 	case g.adopted:

@@ -114,18 +114,15 @@ func (r *Runtime) heed(ctx context.Context, g *ground, i Instance, s status) {
 	}
 }
 
-// keptOpen reports whether a worker waits for the next request on an open connection: twice, so that one that was a moment
-// late in reading is not taken for it.
+// keptOpen reports whether a worker waits for the next request on an open connection: twice, so that one that reads a request
+// at this moment is not taken for it.
 func (r *Runtime) keptOpen(ctx context.Context, i Instance, s status) bool {
-	waiting := func(s status) (pids []int) {
-		for _, w := range s.Processes {
-			if w.State == "Reading headers" && time.Duration(w.Duration)*time.Microsecond >= keptAfter/2 {
-				pids = append(pids, w.PID)
-			}
+	var first []int
+	for _, w := range s.Processes {
+		if w.State == readingHeaders {
+			first = append(first, w.PID)
 		}
-		return pids
 	}
-	first := waiting(s)
 	if len(first) == 0 {
 		return false
 	}
@@ -137,7 +134,9 @@ func (r *Runtime) keptOpen(ctx context.Context, i Instance, s status) bool {
 		return false
 	}
 	again, err := r.statusOf(ctx, i)
-	return err == nil && slices.ContainsFunc(waiting(again), func(pid int) bool { return slices.Contains(first, pid) })
+	return err == nil && slices.ContainsFunc(again.Processes, func(w statusWorker) bool {
+		return slices.Contains(first, w.PID) && w.State == readingHeaders && time.Duration(w.Duration)*time.Microsecond >= keptAfter/2
+	})
 }
 
 // lookAround is stand, and what the web server does to who serves now.

@@ -32,6 +32,9 @@ type statusWorker struct {
 	Script   string `json:"script"`
 }
 
+// readingHeaders is the state of a worker that has accepted a connection and has no request of it yet.
+const readingHeaders = "Reading headers"
+
 func (w statusWorker) idle() bool { return w.State == "Idle" }
 
 const maxWorkers = 16 << 10
