@@ -186,7 +186,7 @@ func (g *Gate) Judge(ctx context.Context, w canary.Window, _ canary.Evidence) (c
 	}
 	hosts := make([]string, 0, len(w.Canary))
 	for _, h := range w.Canary {
-		hosts = append(hosts, h.Name)
+		hosts = append(hosts, h.Machine())
 	}
 	f := figures{Probes: len(g.Set.Probes), Hosts: len(hosts)}
 	for _, s := range g.ask(ctx, hosts, g.Front != "") {
@@ -216,7 +216,7 @@ func (g *Gate) compare(ctx context.Context, w canary.Window, f *figures) map[str
 	}
 	var hosts []string
 	for _, h := range w.Control[:min(len(w.Control), most)] {
-		hosts = append(hosts, h.Name)
+		hosts = append(hosts, h.Machine())
 	}
 	ended := map[string]Outcome{}
 	for _, s := range g.ask(ctx, hosts, false) {

@@ -12,6 +12,7 @@ import (
 	"scap/cmd/internal/config"
 	"scap/sync/agent"
 	"scap/targets/fpm"
+	"scap/targets/fpm/webserver"
 )
 
 // agentConfig is what the agent of a host in g is told in its first message: the target's part of scap.yaml.
@@ -149,6 +150,11 @@ func logsConfig(c *config.Config, g *config.Group, host string) any {
 	}
 	if g.Heartbeat != "" {
 		conf.Heartbeat = g.WarmUp.Web + g.Heartbeat
+	}
+	for _, f := range g.FPM {
+		if f.Trial != "" {
+			conf.Trial = append(conf.Trial, f.Trial, webserver.TrialWorker)
+		}
 	}
 	for _, l := range g.Logs {
 		conf.Sources = append(conf.Sources, logs.Log{Path: l.Path, Kind: logs.Kind(l.Format)})

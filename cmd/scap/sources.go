@@ -171,7 +171,7 @@ func (a among) Judge(ctx context.Context, w canary.Window, prior canary.Evidence
 func (a among) of(hosts []canary.Host) []canary.Host {
 	var list []canary.Host
 	for _, h := range hosts {
-		if a.hosts[h.Name] {
+		if a.hosts[h.Machine()] {
 			list = append(list, h)
 		}
 	}
