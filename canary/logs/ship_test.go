@@ -126,3 +126,18 @@ func TestShipOnceASecond(t *testing.T) {
 		t.Errorf("%d lines in 3 seconds", n)
 	}
 }
+
+// Both releases of a host are asked about at once: neither's nonce keeps the other's from being shipped.
+func TestShipOfEachArm(t *testing.T) {
+	h := newTicking(t)
+	h.c.Ship, h.c.Name = h.path("ship"), "mw1"
+	s := newShipper(h.c)
+	for _, arm := range []Arm{Main, Trial, Main, Trial} {
+		if err := s.beat(sec(0), arm, "nonce of "+string(arm), ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(h.lines()); n != 2 {
+		t.Errorf("%d lines of two arms", n)
+	}
+}

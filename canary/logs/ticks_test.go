@@ -93,6 +93,9 @@ func (h *ticking) ask(f *Files, from, to int, change ...func(*Query)) Page {
 func counts(p Page) string {
 	var list []string
 	for _, k := range p.Ticks {
+		if k.Requests == 0 && k.Failing == 0 && k.Stray > 0 {
+			continue
+		}
 		s := fmt.Sprintf("%d: %d/%d", int(k.At.Sub(zero).Seconds()), k.Failing, k.Requests)
 		if n := k.Good["edits"]; n > 0 {
 			s += fmt.Sprintf(" good %d", n)

@@ -89,7 +89,7 @@ func (l *ledger) asked(e event) whose {
 
 // isRemote says that a list has servers of another kind only: hosts with ports.
 func isRemote(s string) bool {
-	return !slices.ContainsFunc(parts(s), func(p string) bool { return !strings.Contains(p, ":") })
+	return !slices.ContainsFunc(parts(s), func(p string) bool { return !strings.Contains(address(p), ":") })
 }
 
 // server says whose a server is.
