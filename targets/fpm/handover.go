@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"scap/sync/release"
+	"scap/targets/fpm/keeper"
 )
 
 // errServing is a switch that would have to stop a host that users reach.
@@ -35,7 +36,7 @@ func (r *Runtime) switchHandover(ctx context.Context, s release.Switch, link fun
 		err = fmt.Errorf("nothing was changed: %w", g.broken)
 	case g.adopted && len(g.unfit) == 0 && (g.noRoom == "" || g.roster.has(s.To)):
 		proof, err = r.handover(ctx, g, s, began, link)
-		if errors.Is(err, errPinned) && !s.Serving {
+		if (errors.Is(err, errPinned) || refusal(err) == keeper.NoMemory) && !s.Serving {
 			proof, err = r.replace(ctx, g, s, link)
 		}
 	case s.Serving:
