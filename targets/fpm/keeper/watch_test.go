@@ -3,6 +3,7 @@ package keeper_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"scap/fixtures/real"
 	"scap/targets/fpm/keeper"
@@ -364,4 +367,31 @@ func TestWatchKeepsDeadlines(t *testing.T) {
 	r.publish(next.Number, g.Number, in(2*time.Second)) // kept
 	r.await("end of the kept one", func() bool { p := r.pool0(); return len(p.Generations) == 1 && p.Published == next.Number })
 	r.serves(r.listen(), "B")
+}
+
+// TestMasterPins wants the release of a generation to be pinned by its master, by workers without one, and by nobody after.
+func TestMasterPins(t *testing.T) {
+	r, g := serving(t, options{})
+	dir, err := os.Open(filepath.Join(r.conf.Root, "releases", r.a.String()))
+	r.must(err)
+	defer dir.Close()
+	pinned := func() bool {
+		err := unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			r.must(unix.Flock(int(dir.Fd()), unix.LOCK_UN))
+		}
+		return errors.Is(err, unix.EWOULDBLOCK)
+	}
+	if !pinned() {
+		t.Error("not by the master")
+	}
+	r.kill(g.PID)
+	r.await("orphans", func() bool { return len(r.pool0().Generations[0].Orphans) == 2 })
+	if !pinned() {
+		t.Error("not by workers without a master")
+	}
+	r.do(keeper.Request{Op: keeper.OpHalt})
+	if pinned() {
+		t.Error("by nobody")
+	}
 }
