@@ -61,9 +61,11 @@ func (d *run) mayTry(name string) string {
 }
 
 // abandon ends these trials, all at once, past failures, and returns an error that names those that are not known to be
-// over. Users are served by them, so it comes before anything else on a way back. What cannot be ended now is tried again by
-// bring, and ends by itself.
-func (d *run) abandon(ctx context.Context, list []journal.Trial) error {
+// over. Users are served by them, so it comes before anything else on a way back. What cannot be ended soon is tried again by
+// bring, which has more patience, and ends by itself.
+func (d *run) abandon(ctx context.Context, list []journal.Trial) error { return d.abandonWithin(ctx, list, soon) }
+
+func (d *run) abandonWithin(ctx context.Context, list []journal.Trial, limit time.Duration) error {
 	var ts []targets.Target
 	by := map[string]journal.Trial{}
 	for _, tr := range list {
@@ -73,21 +75,18 @@ func (d *run) abandon(ctx context.Context, list []journal.Trial) error {
 	}
 	f := targets.Fanout{Width: targets.FullWidth, MaxFailures: targets.AnyFailures}
 	_, err := targets.Each(ctx, ts, f, func(_ context.Context, t targets.Target) error {
-		return d.abandonOne(ctx, t, by[t.Name()])
+		return d.abandonOne(ctx, t, by[t.Name()], limit)
 	})
 	return err
 }
 
 // abandonOne ends the trial on t. It needs no journal: with a full disk as well, nobody is to be left on what was refused.
-func (d *run) abandonOne(ctx context.Context, t targets.Target, tr journal.Trial) error {
+func (d *run) abandonOne(ctx context.Context, t targets.Target, tr journal.Trial, limit time.Duration) error {
 	r := journal.Record{Kind: journal.Intent, Act: journal.Abandon, Phase: tr.Phase, Target: t.Name(), From: tr.From, To: tr.To}
 	d.say(r)
-	limited, cancel := context.WithTimeout(ctx, d.limit(t.Name()))
-	defer cancel()
-	trier, ok := t.(targets.Trier)
 	err := errors.New("this tool cannot end a trial there")
-	if ok {
-		err = guard(func() error { return trier.Abandon(limited, d.token) })
+	if trier, ok := t.(targets.Trier); ok {
+		err = d.tell(ctx, trier, limit)
 	}
 	if !errors.Is(err, targets.ErrFenced) { // the target's state is the truth, whatever Abandon said
 		s := d.survey(ctx, []targets.Target{t})[0]
@@ -114,6 +113,26 @@ func (d *run) abandonOne(ctx context.Context, t targets.Target, tr journal.Trial
 	return nil
 }
 
+// soon is how long the others' way back waits for one target to end its trial.
+const soon = 10 * time.Second
+
+// tell tells a target to end its trial, and goes on when that takes long: once begun the target ends it, whatever becomes of
+// ctx, and users of the others wait to be brought back. The end of the run waits for it.
+func (d *run) tell(ctx context.Context, trier targets.Trier, limit time.Duration) error {
+	limited, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it takes longer than %v", limit))
+	over, token := make(chan error, 1), d.token
+	d.ends.Go(func() {
+		defer cancel()
+		over <- guard(func() error { return trier.Abandon(limited, token) })
+	})
+	select {
+	case err := <-over:
+		return err
+	case <-limited.Done():
+		return context.Cause(limited)
+	}
+}
+
 // shortened is the Short of an id as the journal has it.
 func shortened(id string) string {
 	parsed, err := release.ParseID(id)
@@ -126,7 +145,7 @@ func shortened(id string) string {
 // ended ends the trial on a target that a bring is at.
 func (b *bringing) ended(ctx context.Context, s Seen) error {
 	b.stray([]Seen{s})
-	return b.abandon(ctx, b.openOn([]string{s.Name()}))
+	return b.abandonWithin(ctx, b.openOn([]string{s.Name()}), b.p.Limits.Activate)
 }
 
 // leftOnTrial says what goes on without this tool for a while, nil when nothing does.

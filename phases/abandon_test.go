@@ -160,6 +160,36 @@ func TestLeavingATrial(t *testing.T) {
 	})
 }
 
+// A host that takes its time to end its trial, whatever becomes of the question, does not keep the others on what was refused.
+func TestATrialThatTakesLongToEndHoldsNobodyUp(t *testing.T) {
+	trying(t, func(t *testing.T, w *world, p Plan) {
+		w.gate(p, "prod").say = canary.Fail
+		w.host("prod1").fail["abandon"] = func(n int) error {
+			if n > 2 {
+				return nil
+			}
+			w.mu.Unlock()
+			defer w.mu.Lock()
+			<-time.After(2 * time.Minute)
+			return nil
+		}
+		ended(t, (&Runner{Journal: w}).Run(t.Context(), p), journal.RolledBack)
+		w.on(t, relA)
+		var refused, back time.Time
+		for _, r := range w.records {
+			switch {
+			case r.Kind == journal.Ruled && r.Verdict == "fail":
+				refused = r.At
+			case r.Kind == journal.Undone && r.Target == "canary1":
+				back = r.At
+			}
+		}
+		if d := back.Sub(refused); d <= 0 || d > 15*time.Second {
+			t.Errorf("the canaries were on it for %v more", d)
+		}
+	})
+}
+
 // Another deploy has claimed the hosts since: its is the fleet, and its is the trial.
 func TestATrialOfAFencedDeployIsLeftToTheOther(t *testing.T) {
 	trying(t, func(t *testing.T, w *world, p Plan) {

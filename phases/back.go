@@ -63,7 +63,7 @@ func (b *bringing) round(ctx context.Context, todo []targets.Target) (failed []t
 			fail(todo, fmt.Errorf("%w: %w", targets.ErrSkipped, context.Cause(ctx)))
 			return failed
 		}
-		seen, c := b.look(ctx, todo)
+		seen, c := b.look(ctx, todo, b.to)
 		todo = slices.DeleteFunc(slices.Clone(todo), func(t targets.Target) bool {
 			s := seen[t.Name()]
 			switch {
@@ -181,6 +181,7 @@ func (b *bringing) turn(ctx context.Context, s Seen) error {
 	if sw.From.IsZero() || sw.From == sw.To {
 		sw.From = b.other
 	}
+	sw.Serving = b.returning && b.stays[t.Name()] && b.beside(s, b.to)
 	if b.serves(s, s.State.Disk) || !repairs {
 		err := t.Activate(ctx, sw)
 		if err == nil || !repairs || b.stays[t.Name()] || errors.Is(err, targets.ErrFenced) || ctx.Err() != nil ||
@@ -188,6 +189,7 @@ func (b *bringing) turn(ctx context.Context, s Seen) error {
 			return err
 		}
 	}
+	sw.Serving = false
 	return steward.Repair(ctx, sw)
 }
 

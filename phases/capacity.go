@@ -27,8 +27,9 @@ type capacity struct {
 	left   []int // by pool
 }
 
-// look asks those of ts and all members of their pools. An error or silence is a target that does not count as serving.
-func (d *run) look(ctx context.Context, ts []targets.Target) (map[string]Seen, *capacity) {
+// look asks those of ts and all members of their pools, before ts are brought to a release. An error or silence is a target
+// that does not count as serving.
+func (d *run) look(ctx context.Context, ts []targets.Target, to release.ID) (map[string]Seen, *capacity) {
 	ask := slices.Clone(ts)
 	c := &capacity{well: map[string]bool{}, silent: map[string]bool{}, stays: map[string]bool{}}
 	for _, pool := range d.p.Pools {
@@ -47,7 +48,7 @@ func (d *run) look(ctx context.Context, ts []targets.Target) (map[string]Seen, *
 	seen := map[string]Seen{}
 	for i, s := range list {
 		seen[s.Name()], c.well[s.Name()], c.silent[s.Name()] = s, well[i], s.Err != nil
-		c.stays[s.Name()] = d.stays(s)
+		c.stays[s.Name()] = d.stays(s, to)
 	}
 	c.count()
 	return seen, c
@@ -66,11 +67,11 @@ func (c *capacity) count() {
 	}
 }
 
-// stays reports whether a target goes on serving while it is switched: its runtime hands over, or reloads, and it is as it
-// should be. One that is not may have to be repaired, which takes it out.
-func (d *run) stays(s Seen) bool {
-	road := s.State.Proof.Road.Strategy
-	return (road == release.ByHandover || road == release.ByReload) && s.Err == nil && s.State.Serving && d.serves(s, s.State.Disk)
+// stays reports whether a target goes on serving while it is switched to a release: its runtime hands over, or reloads, and it
+// is as it should be. One that is not may have to be repaired, which takes it out.
+func (d *run) stays(s Seen, to release.ID) bool {
+	road := s.State.Proof.Road
+	return (road.Beside(to) || road.Strategy == release.ByReload) && s.Err == nil && s.State.Serving && d.serves(s, s.State.Disk)
 }
 
 // unasked reports whether a target may well serve, and only a balancer did not say so. Who took it for one that serves
@@ -162,7 +163,7 @@ func (d *run) tight(ctx context.Context, list []Seen) (errs []error) {
 	well := d.well(ctx, list)
 	stays := map[string]bool{}
 	for _, s := range list {
-		stays[s.Name()] = d.stays(s)
+		stays[s.Name()] = d.stays(s, d.p.Release.ID)
 	}
 	for _, pool := range d.p.Pools {
 		serving := 0

@@ -140,6 +140,42 @@ func TestAWayBackThatFailsIsRepairedWithinCapacity(t *testing.T) {
 	})
 }
 
+// All at once the hosts cannot hand over any more, between the look at them and the way back: none may be drained uncounted.
+func TestAWayBackThatWasToHandOverAndCannotIsDrainedWithinCapacity(t *testing.T) {
+	for name, back := range map[string]bool{"way back": false, "rollback": true} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				w.hand()
+				w.min = 7
+				p := w.plan(6)
+				if back {
+					p = w.back()
+					w.min = 7
+				}
+				w.ruling(p, canary.Fail)
+				for _, h := range w.hosts {
+					h.fail["activate"] = func(int) error {
+						if back || h.running == relB {
+							h.road = release.Road{Strategy: release.ByDrain, Wanted: release.ByHandover, Why: "no keeper"}
+						}
+						return nil
+					}
+				}
+				err := (&Runner{Journal: w}).Run(t.Context(), p)
+				if !back {
+					ended(t, err, journal.RolledBack)
+					w.on(t, relA)
+					return
+				}
+				if err != nil {
+					t.Error(err)
+				}
+				w.on(t, relB)
+			})
+		})
+	}
+}
+
 // A suspect does leave the pool, whatever its road: the pool must be able to spare it.
 func TestIsolationCostsCapacityWhateverTheRoad(t *testing.T) {
 	five(t, func(t *testing.T, w *world) {

@@ -70,6 +70,7 @@ type progress struct {
 	promoted []Seen // the same, of batches that were judged while they tried it
 	failed   []targets.Target
 	failures int
+	seen     map[string]Seen // before the batch
 }
 
 // returned takes those targets from the failed ones that serve the old release again, proven.
@@ -143,7 +144,8 @@ func (x *progress) batch(ctx context.Context, todo []targets.Target) ([]targets.
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		_, c := x.look(ctx, todo)
+		var c *capacity
+		x.seen, c = x.look(ctx, todo, x.p.Release.ID)
 		if batch := x.pick(todo, c, x.p.Back); len(batch) > 0 {
 			return batch, nil
 		}
@@ -209,7 +211,9 @@ func (x *progress) one(ctx context.Context, t targets.Target) (Seen, error) {
 	limit := or(x.ph.Fanout.Timeout, x.p.Limits.Activate)
 	ctx, cancel := context.WithTimeoutCause(x.hard, limit, fmt.Errorf("took longer than %v", limit))
 	defer cancel()
-	err := guard(func() error { return t.Activate(ctx, x.change(from, x.p.Release.ID)) })
+	sw := x.change(from, x.p.Release.ID)
+	sw.Serving = x.p.Back && x.beside(x.seen[t.Name()], sw.To)
+	err := guard(func() error { return t.Activate(ctx, sw) })
 	if errors.Is(err, targets.ErrFenced) {
 		return Seen{}, x.outcome(r, err)
 	}
@@ -226,6 +230,13 @@ func (x *progress) one(ctx context.Context, t targets.Target) (Seen, error) {
 		r.Verdict = journal.Returned
 	}
 	return s, x.outcome(r, err)
+}
+
+// beside reports whether a target was chosen as one that serves while it starts the release beside the old one. On a way back
+// as many of those go at once as there are, so a target must not take itself out instead (Switch.Serving): it refuses, and is
+// counted as one that is drained when it is tried again.
+func (d *run) beside(s Seen, to release.ID) bool {
+	return d.p.Emergency == "" && s.Target != nil && d.stays(s, to) && s.State.Proof.Road.Beside(to)
 }
 
 // change is the compare and swap from one release to another with this deploy's token.

@@ -59,7 +59,7 @@ func (d *run) examine(ctx context.Context) Report {
 	}
 	rep.Seen = d.survey(ctx, d.all)
 	rep.find(d.p)
-	rep.Notes = remarks(rep.Seen)
+	rep.Notes = remarks(rep.Seen, d.p.Release.ID)
 	if rep.Nothing {
 		return rep
 	}

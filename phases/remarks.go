@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"scap/targets"
+	"scap/sync/release"
 )
 
 // reasons groups targets by what is said of them, in the order in which it was said first.
@@ -31,15 +31,15 @@ func (r *reasons) groups() (list []string) {
 	return list
 }
 
-// remarks are what people should know of the targets before a deploy and what stops none.
-func remarks(seen []Seen) (notes []string) {
+// remarks are what people should know of the targets before a deploy of a release and what stops none.
+func remarks(seen []Seen, to release.ID) (notes []string) {
 	var roads, trials, own reasons
 	for _, s := range seen {
 		if s.Err != nil {
 			continue
 		}
 		p := s.State.Proof
-		if why, ok := fallback(s.State); ok {
+		if why, ok := fallback(p.Road, to); ok {
 			roads.add(s.Name(), why)
 		}
 		if p.Trial != nil {
@@ -62,14 +62,9 @@ func remarks(seen []Seen) (notes []string) {
 }
 
 // fallback says which road a target takes instead of the one that is configured, and why.
-func fallback(s targets.State) (text string, ok bool) {
-	road := s.Proof.Road
-	if road.Wanted == "" || road.Wanted == road.Strategy {
+func fallback(road release.Road, to release.ID) (text string, ok bool) {
+	if road.Wanted == "" || road.Wanted == road.Strategy || road.Beside(to) {
 		return "", false
 	}
-	why := road.Why
-	if why == "" {
-		why = "it does not say why"
-	}
-	return fmt.Sprintf("%s instead of %s: %s", road.Strategy, road.Wanted, why), true
+	return fmt.Sprintf("%s instead of %s: %s", or(road.Strategy, release.ByDrain), road.Wanted, or(road.Why, "it does not say why")), true
 }

@@ -9,21 +9,20 @@ import (
 	"scap/sync/release"
 )
 
-// Kinds of a RoadGroup besides release.ByReload and release.ByDrain.
+// Kinds of a RoadGroup besides those of release.Road.To.
 const (
-	RoadRename = "rename" // to a runtime that is warm: the next request is its
-	RoadStart  = "start"  // of a runtime beside the old one, then a rename
 	RoadNone   = "none"   // it serves the release already
 	RoadSilent = "silent" // it does not answer, so nobody knows
 )
 
 // roadKinds are the kinds from the fastest to the slowest, then those that go nowhere.
-var roadKinds = []string{RoadRename, RoadStart, release.ByReload, release.ByDrain, RoadNone, RoadSilent}
+var roadKinds = []string{release.ByRename, release.ByStart, release.ByReload, release.ByDrain, RoadNone, RoadSilent}
 
 // RoadMap says how each target would get to a release now.
 type RoadMap struct {
 	Groups []RoadGroup // none of them empty
 	seen   []Seen
+	to     release.ID
 	took   map[string]time.Duration // by target; 0: not known
 }
 
@@ -40,7 +39,7 @@ type RoadGroup struct {
 // Roads says by which road each target gets to a release, and how long that takes: by its own last time, else by known (how
 // long a switch took lately, by kind), else by the longest time of the others on that road.
 func Roads(seen []Seen, to release.ID, known map[string]time.Duration) RoadMap {
-	m := RoadMap{seen: seen, took: map[string]time.Duration{}}
+	m := RoadMap{seen: seen, to: to, took: map[string]time.Duration{}}
 	groups := map[string]*RoadGroup{}
 	for _, s := range seen {
 		kind, took := road(s, to)
@@ -56,7 +55,7 @@ func Roads(seen []Seen, to release.ID, known map[string]time.Duration) RoadMap {
 		g.Took, m.took[s.Name()] = max(g.Took, took), took
 		if s.Err != nil {
 			g.Why[s.Name()] = s.Err.Error()
-		} else if r := s.State.Proof.Road; r.Wanted != "" && r.Wanted != r.Strategy && kind != RoadNone {
+		} else if r := s.State.Proof.Road; r.Wanted != "" && r.Wanted != r.Strategy && kind != RoadNone && !r.Beside(to) {
 			g.Why[s.Name()] = or(r.Why, "it does not say why")
 		}
 	}
@@ -120,7 +119,7 @@ func (m RoadMap) capacity(r *run) *capacity {
 	c := &capacity{well: map[string]bool{}, silent: map[string]bool{}, stays: map[string]bool{}, pools: r.p.Pools}
 	for _, s := range m.seen {
 		name := s.Name()
-		c.well[name], c.silent[name], c.stays[name] = s.Err == nil && (s.State.Serving || unasked(s.State)), s.Err != nil, r.stays(s)
+		c.well[name], c.silent[name], c.stays[name] = s.Err == nil && (s.State.Serving || unasked(s.State)), s.Err != nil, r.stays(s, m.to)
 	}
 	c.count()
 	return c
@@ -137,7 +136,7 @@ func (m RoadMap) String() string {
 		}
 	}
 	for i, g := range m.Groups {
-		text := fmt.Sprintf("%d %s", len(g.Hosts), g.words(i == 0, i > 0 && m.Groups[0].Kind == RoadRename))
+		text := fmt.Sprintf("%d %s", len(g.Hosts), g.words(i == 0, i > 0 && m.Groups[0].Kind == release.ByRename))
 		switch {
 		case g.Took > 0:
 			text += ", " + About(g.Took)
@@ -165,11 +164,11 @@ func (g RoadGroup) words(first, warm bool) string {
 		}
 	}
 	switch {
-	case g.Kind == RoadRename:
+	case g.Kind == release.ByRename:
 		return host + "by rename to a warm php-fpm"
-	case g.Kind == RoadStart && warm:
+	case g.Kind == release.ByStart && warm:
 		return host + "start" + s + " one first"
-	case g.Kind == RoadStart:
+	case g.Kind == release.ByStart:
 		return host + "start" + s + " a new php-fpm beside the old one first"
 	case g.Kind == release.ByReload:
 		return host + "reload" + s + " php-fpm"

@@ -56,6 +56,7 @@ type run struct {
 	owner     string
 	aside     map[string]bool          // a rollback goes past them; guarded by mu
 	strays    map[string]journal.Trial // found running, by target; guarded by mu
+	ends      sync.WaitGroup           // trials that targets are ending
 	out       []string                 // found out of the pool by the preflight; nil when that is not known
 	staged    chan struct{}            // closed when the release is on all targets, or could not be put there
 	returning bool                     // on the way back, which goes on without a journal; set while nothing else runs
@@ -92,6 +93,7 @@ func (r *Runner) start(ctx context.Context, p Plan) (d *run, soft context.Contex
 		wg.Wait()
 		leave(nil)
 		cancel(nil)
+		d.ends.Wait()
 		d.flush(context.WithoutCancel(ctx))
 	}
 }

@@ -125,7 +125,7 @@ func (w *judging) spare(ctx context.Context, win canary.Window, named []string) 
 	if left < 1 {
 		return errors.New("no canary would be left to judge by")
 	}
-	_, c := w.look(ctx, ts)
+	_, c := w.look(ctx, ts, w.p.Release.ID)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

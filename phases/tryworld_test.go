@@ -7,14 +7,23 @@ import (
 	"slices"
 	"time"
 
+	"scap/canary"
 	"scap/phases/journal"
 	"scap/sync/release"
 	"scap/targets"
 )
 
-// hands reports whether the fake host goes on serving while it switches now.
-func (h *host) hands() bool {
-	return h.road.Strategy == release.ByHandover && h.serving()
+// hands reports whether the fake host goes on serving while it switches to a release now.
+func (h *host) hands(to release.ID) bool { return h.roadNow().Beside(to) && h.serving() }
+
+// roadNow is the host's road: what is tried has taken the room for another start.
+func (h *host) roadNow() release.Road {
+	road := h.road
+	if tr := h.trying(); tr != nil {
+		road.Wanted, road.Strategy, road.Why = road.Strategy, release.ByDrain, "no memory for a third"
+		road.Warm = []release.ID{tr.Release}
+	}
+	return road
 }
 
 // trying is the trial that runs on the host; it ends by itself.
@@ -31,7 +40,7 @@ func (h *host) trying() *release.Trial {
 
 // CanTry is as a host answers that hands over.
 func (h *host) CanTry(s targets.State) error {
-	if s.Proof.Road.Strategy != release.ByHandover {
+	if s.Proof.Road.Strategy != release.ByHandover && s.Proof.Trial == nil {
 		return errors.New("it does not hand over")
 	}
 	return nil
@@ -60,7 +69,7 @@ func (h *host) try(s targets.Switch, until time.Time) error {
 	switch {
 	case !slices.Contains(h.releases, s.To):
 		return fmt.Errorf("release %s is not on %s", s.To.Short(), h.name)
-	case h.running != s.From || !h.hands():
+	case h.running != s.From || !h.hands(s.To):
 		return fmt.Errorf("%s is on %s, not on %s, or cannot try", h.name, h.running.Short(), s.From.Short())
 	case !until.After(time.Now()) || time.Until(until) > 10*time.Minute:
 		w.violated("%s is to try until %s, it is %s", h.name, until, time.Now())
@@ -137,4 +146,11 @@ func (w *world) notesOf() (texts []string) {
 		}
 	}
 	return texts
+}
+
+// ruling makes the gate of production, if it has one, say a verdict.
+func (w *world) ruling(p Plan, v canary.Verdict) {
+	if g, ok := p.Phases[2].Gate.(*gate); ok {
+		g.say = v
+	}
 }

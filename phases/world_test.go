@@ -230,7 +230,7 @@ func (h *host) state() targets.State {
 	s := targets.State{
 		Disk: h.disk, Running: h.running, Desired: h.desired, Intent: h.intent, Releases: slices.Clone(h.releases), Free: h.free,
 		Pooled: targets.PoolIn, Serving: h.serving(), Plain: h.plain, Served: "/srv/mediawiki", Problems: h.problems,
-		Proof: release.Proof{Release: h.running, Nonce: "n-" + h.name, Road: h.road, Trial: h.trying(), Notes: h.notes},
+		Proof: release.Proof{Release: h.running, Nonce: "n-" + h.name, Road: h.roadNow(), Trial: h.trying(), Notes: h.notes},
 	}
 	if h.drained {
 		s.Pooled = targets.PoolOut
@@ -356,7 +356,10 @@ func (h *host) begin(what string, s targets.Switch) error {
 			}
 		}
 	}
-	if h.hands() && what == "activate" { // a rename: it serves all the while
+	if s.Serving && !h.hands(s.To) {
+		return fmt.Errorf("it would have to stop for it: %w", targets.ErrReturned)
+	}
+	if h.hands(s.To) && what == "activate" { // a rename: it serves all the while
 		if w.shared[h.phase] && s.To == relB && s.Owner == "d1" && !s.Emergency && !w.passed[h.name] && (h.trying() != nil || !w.passedIn(h.phase)) {
 			w.violated("%s was activated although no gate has passed its trial", h.name)
 		}
