@@ -116,10 +116,11 @@ func cancelledInTrial(t *testing.T, w *world) {
 	w.tries(t, release.ID{})
 }
 
-// deaf is memory whose answers are lost: those that are under way while lose is set.
+// deaf is memory whose answers are lost: those that are under way while lose is set, and the questions while mute is.
 type deaf struct {
 	*memory
-	lose atomic.Bool
+	lose, mute atomic.Bool
+	lost       func() // if set, is called for each answer
 }
 
 func (d *deaf) Open(ctx context.Context) (io.ReadWriteCloser, error) {
@@ -135,13 +136,24 @@ type deafSession struct {
 func (s *deafSession) Read(p []byte) (int, error) {
 	n, err := s.ReadWriteCloser.Read(p)
 	if s.d.lose.CompareAndSwap(true, false) {
+		if s.d.lost != nil {
+			s.d.lost()
+		}
 		return 0, errors.Join(io.ErrUnexpectedEOF, s.Close())
 	}
 	return n, err
 }
 
-// TestAnswerOfATrialLost: the host has begun, or ended, what was asked of it, and only the answer is gone, each time.
-func TestAnswerOfATrialLost(t *testing.T) {
+func (s *deafSession) Write(p []byte) (int, error) {
+	if s.d.mute.CompareAndSwap(true, false) {
+		return 0, errors.Join(io.ErrClosedPipe, s.Close())
+	}
+	return s.ReadWriteCloser.Write(p)
+}
+
+// deafWorld is a world with b staged whose answers can be lost.
+func deafWorld(t *testing.T) (*world, *deaf, *paper.Runtime) {
+	t.Helper()
 	d := &deaf{}
 	var rt *paper.Runtime
 	w := deployed(t, func(t *testing.T, dir string) link {
@@ -152,17 +164,37 @@ func TestAnswerOfATrialLost(t *testing.T) {
 		d.memory = &memory{host: h}
 		rt = h.Runtime.(paper.Trier).Runtime
 		return link{opener: d, cut: d.cut}
-	}).triable(t)
-	var cancel func()
-	lost := 0
+	})
+	return w.triable(t), d, rt
+}
+
+// TestHandLost: a question that never arrived has handed nothing over, whatever switch to that release went before.
+func TestHandLost(t *testing.T) {
+	w, d, rt := deafWorld(t)
+	var hands []release.Hand
+	rt.Hook = func(_ context.Context, step string, s release.Switch) error {
+		if step == "linked" {
+			hands = append(hands, s.Hand)
+		}
+		return nil
+	}
+	d.mute.Store(true)
+	s := release.Switch{From: w.a.ID, To: w.a.ID, Token: 1, Owner: "first", Hand: release.Adopt}
+	if err := w.host.Activate(t.Context(), s); err != nil || len(hands) != 1 || hands[0] != release.Adopt || d.mute.Load() {
+		t.Errorf("%v; hands %q", err, hands)
+	}
+	w.serves(t, w.a.ID)
+}
+
+// TestAnswerOfATrialLost: the host has begun, or ended, what was asked of it, and only the answer is gone, each time.
+func TestAnswerOfATrialLost(t *testing.T) {
+	w, d, rt := deafWorld(t)
+	lost, deafTo := 0, "tried"
 	orders := rt.Hook
 	rt.Hook = func(ctx context.Context, step string, s release.Switch) error {
-		if step == "tried" || step == "abandoned" && cancel == nil {
+		if step == deafTo {
 			lost++
 			d.lose.Store(true)
-			if cancel != nil {
-				cancel()
-			}
 		}
 		return orders(ctx, step, s)
 	}
@@ -170,15 +202,17 @@ func TestAnswerOfATrialLost(t *testing.T) {
 		t.Errorf("the host tries it, but Try says %v; %d answers were lost", err, lost)
 	}
 	w.tries(t, w.b.ID)
-	lost = 0
+	lost, deafTo = 0, "abandoned"
 	if err := w.host.Abandon(t.Context(), 1); !errors.Is(err, push.ErrLost) || lost < 2 {
 		t.Errorf("nobody heard that it has ended, but: %v; %d answers were lost", err, lost)
 	}
 	w.tries(t, release.ID{})
-	// Who does not want it any more leaves none behind.
-	ctx, stop := context.WithCancel(t.Context())
-	cancel = stop
-	fails(t, "try", w.host.Try(ctx, w.toB(), anHour()), context.Canceled)
+	// Who does not want it any more leaves none behind: the host has answered, and the asker is gone by then.
+	ctx, cancel := context.WithCancel(t.Context())
+	deafTo, d.lost = "tried", cancel
+	if err := w.host.Try(ctx, w.toB(), anHour()); !errors.Is(err, push.ErrLost) {
+		t.Errorf("try: %v", err)
+	}
 	w.tries(t, release.ID{})
 }
 
