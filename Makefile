@@ -6,7 +6,7 @@ TOOLS     = .tools/bin
 LINT      = $(TOOLS)/golangci-lint
 MEMORY    = TMPDIR=$$([ -w /dev/shm ] && [ "$$(df --output=avail -m /dev/shm | tail -1)" -gt 4000 ] && echo /dev/shm || echo $${TMPDIR:-/tmp})
 
-.PHONY: build demo test accept bench lint deps
+.PHONY: build demo test accept accept-php bench lint deps
 
 build: ## bin/scap and the static bin/scap-agent beside it
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/ ./cmd/scap ./cmd/scap-agent
@@ -24,7 +24,12 @@ test: deps build lint ## everything, the real parts included
 accept: deps build ## the whole acceptance table: the real fleet, kills at every record, a gigabyte of log
 	SCAP_ACCEPT=1 $(GO) test -count=1 -v -timeout 60m -run 'Accept|CtrlC|Outlives|AtMostIsLost' ./cmd/scap
 	SCAP_ACCEPT=1 $(MEMORY) $(GO) test -count=1 -v -timeout 10m -run 'Memory' ./canary/logs
-	SCAP_ACCEPT=1 $(MEMORY) $(GO) test -count=1 -v -timeout 80m -run 'TestMediaWiki|TestAccept' ./fixtures/real
+	SCAP_ACCEPT=1 $(MEMORY) $(GO) test -count=1 -v -timeout 120m -run 'TestMediaWiki|TestAccept|TestHandover$$|TestFaults' ./fixtures/real
+
+PHP_ROOTS ?= /var/cache/scap-php
+accept-php: deps ## the same contract on PHP 7.4 and 8.4, in Debian 11 and 13 below PHP_ROOTS: fetched once, 700 MB; root only
+	.ci/deps debootstrap
+	SCAP_PHP_ROOTS=$(PHP_ROOTS) $(GO) test -count=1 -v -timeout 60m -run '^TestOtherPHP$$' ./fixtures/real
 
 bench: deps build ## against rsync, interleaved in one run: medians and ratios; fails below 1.7x
 	SCAP_BENCH=1 $(GO) test -count=1 -v -timeout 90m -run '^TestBench$$' ./fixtures/real
