@@ -107,6 +107,32 @@ func TestHostJournal(t *testing.T) {
 	}
 }
 
+// dying is a context that ends while the lock is being taken: what asks it afterwards finds it over.
+type dying struct {
+	context.Context
+	alive int // questions until then
+}
+
+func (d *dying) Err() error {
+	if d.alive--; d.alive >= 0 {
+		return nil
+	}
+	return context.Canceled
+}
+
+// A lock that was got as its asker gave up would be held for as long as this process lives.
+func TestLockOfOneWhoGivesUpIsFree(t *testing.T) {
+	s := newStore(t)
+	if _, err := s.Lock(&dying{context.Background(), 2}); err == nil {
+		t.Fatal("the lock was given to somebody who does not wait any more")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	unlock, err := s.Lock(ctx)
+	must(t, err)
+	unlock()
+}
+
 func TestLockWaits(t *testing.T) {
 	s := newStore(t)
 	unlock, err := s.Lock(context.Background())

@@ -238,6 +238,7 @@ func (s *Store) lock(ctx context.Context, name string) (func(), error) {
 	ok, err := l.TryLockContext(ctx, 20*time.Millisecond)
 	switch {
 	case ctx.Err() != nil:
+		_ = l.Close() // it may have been got at the last moment
 		return nil, fmt.Errorf("lock %s: %w (another deploy works on this host)", l.Path(), errors.Join(err, context.Cause(ctx)))
 	case err == nil && !ok:
 		err = errors.New("held by another process")
