@@ -63,7 +63,9 @@ func (d *run) mayTry(name string) string {
 // abandon ends these trials, all at once, past failures, and returns an error that names those that are not known to be
 // over. Users are served by them, so it comes before anything else on a way back. What cannot be ended soon is tried again by
 // bring, which has more patience, and ends by itself.
-func (d *run) abandon(ctx context.Context, list []journal.Trial) error { return d.abandonWithin(ctx, list, soon) }
+func (d *run) abandon(ctx context.Context, list []journal.Trial) error {
+	return d.abandonWithin(ctx, list, soon)
+}
 
 func (d *run) abandonWithin(ctx context.Context, list []journal.Trial, limit time.Duration) error {
 	var ts []targets.Target
@@ -155,4 +157,13 @@ func (d *run) leftOnTrial() error {
 		errs = append(errs, fmt.Errorf("%s: a share of its requests may get %s: %s", t.Target, shortened(t.To), lapse(t.Until)))
 	}
 	return errors.Join(errs...)
+}
+
+// clear ends the trials that somebody left. A rollback goes on past one that it cannot end: that is a record, and a share.
+func (d *run) clear(ctx context.Context) error {
+	err := d.abandon(ctx, d.openOn(names(d.going(d.all))))
+	if d.p.Back && !errors.Is(err, targets.ErrFenced) {
+		return nil
+	}
+	return err
 }

@@ -240,3 +240,10 @@ func word(a Answer) string {
 	}
 	return a.Who + ": " + a.Word
 }
+
+// beside reports whether a target was chosen as one that serves while it starts the release beside the old one. On a way back
+// as many of those go at once as there are, so a target must not take itself out instead (Switch.Serving): it refuses, and is
+// counted as one that is drained when it is tried again.
+func (d *run) beside(s Seen, to release.ID) bool {
+	return d.p.Emergency == "" && s.Target != nil && d.stays(s, to) && s.State.Proof.Road.Beside(to)
+}

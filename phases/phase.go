@@ -232,13 +232,6 @@ func (x *progress) one(ctx context.Context, t targets.Target) (Seen, error) {
 	return s, x.outcome(r, err)
 }
 
-// beside reports whether a target was chosen as one that serves while it starts the release beside the old one. On a way back
-// as many of those go at once as there are, so a target must not take itself out instead (Switch.Serving): it refuses, and is
-// counted as one that is drained when it is tried again.
-func (d *run) beside(s Seen, to release.ID) bool {
-	return d.p.Emergency == "" && s.Target != nil && d.stays(s, to) && s.State.Proof.Road.Beside(to)
-}
-
 // change is the compare and swap from one release to another with this deploy's token.
 func (d *run) change(from, to release.ID) targets.Switch {
 	return targets.Switch{From: from, To: to, Token: d.token, Owner: d.owner, Emergency: d.p.Emergency != ""}

@@ -305,15 +305,6 @@ func (d *run) preflight(ctx context.Context) (todo bool, err error) {
 	return true, d.verify(ctx)
 }
 
-// clear ends the trials that somebody left. A rollback goes on past one that it cannot end: that is a record, and a share.
-func (d *run) clear(ctx context.Context) error {
-	err := d.abandon(ctx, d.openOn(names(d.going(d.all))))
-	if d.p.Back && !errors.Is(err, targets.ErrFenced) {
-		return nil
-	}
-	return err
-}
-
 // guard turns a panic into an error.
 func guard(do func() error) (err error) {
 	defer func() {
