@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,11 +21,15 @@ type beside struct {
 	share   float64
 	rate    func(machine string, trial bool, at time.Time) float64
 	stray   func(machine string, at time.Time) int64
+	deals   func(trial bool, at time.Time) int64 // in place of total and share
 	workers int
 }
 
 func (s *beside) Read(ctx context.Context, q Query) (Reading, error) {
-	s.serves = func(host string, _ time.Time) int64 {
+	s.serves = func(host string, at time.Time) int64 {
+		if s.deals != nil {
+			return s.deals(strings.HasSuffix(host, " canary"), at)
+		}
 		n := int64(float64(s.total) * s.share)
 		if !strings.HasSuffix(host, " canary") {
 			n = s.total - n
@@ -166,7 +172,16 @@ func TestTrialWithTooLittleOfTheRequests(t *testing.T) {
 	d := newTrial(&beside{total: 25_000, share: 0.01, rate: of(1e-4, 1)}, 4)
 	d.wants(t, 10*time.Minute, Hold, OffShare, "the trials get 1 % of their machines' requests and should get 5 %")
 	// With so few requests that most ticks have none at all nothing is said too early.
-	d = newTrial(&beside{total: 10, rate: of(0, 1)}, 1)
+	rare := &beside{rate: of(0, 1), deals: func(trial bool, at time.Time) int64 {
+		switch {
+		case !trial:
+			return 57
+		case at.Unix()%20 == 0:
+			return 12
+		}
+		return 0
+	}}
+	d = newTrial(rare, 1)
 	for after := 5 * time.Second; after <= 5*time.Minute; after += 5 * time.Second {
 		if r := d.look(t, after); r.Cause == OffShare {
 			t.Fatalf("after %v: %s", after, r.Reason)
@@ -292,7 +307,7 @@ func TestTrialThatWasPromoted(t *testing.T) {
 	}
 	d.look(t, 20*time.Minute+10*time.Second)
 	b := readBook(t, d)
-	if b.Canary.X < was.Canary.X || b.Batches != 2 || math.Abs(b.Expected-tried) > 1e-9 {
+	if len(was.Hosts) != 4 || !slices.ContainsFunc(b.Hosts, func(h hostBook) bool { return h.Host == "m0 canary" }) || b.Canary.X < was.Canary.X || b.Batches != 2 || math.Abs(b.Expected-tried) > 1e-9 {
 		t.Errorf("%d failing of the trial before, %d now; batch %d, share due %g", was.Canary.X, b.Canary.X, b.Batches, b.Expected)
 	}
 	// The trials of this phase harm, while what has the machines for itself does not: it must not be lost among them.
@@ -371,7 +386,78 @@ func TestTrialAndSignals(t *testing.T) {
 		}
 		return n
 	}
-	newTrial(s, 4).wants(t, 20*time.Minute, Pass, "", "")
+	d := newTrial(s, 4)
+	d.gate.Signals = []Signal{{Name: "edits", RedBelow: 0.7}}
+	d.wants(t, 20*time.Minute, Pass, "", "")
+	d = newTrial(s, 4)
+	d.gate.Signals = []Signal{{Name: "edits", AtLeast: 60_000}} // four machines make 48,000 a minute
+	d.wants(t, 5*time.Minute, Hold, BothRed, "47,950 a minute on all hosts")
 	lost = true
 	newTrial(s, 4).wants(t, 5*time.Minute, Fail, "", "edits dropped")
+}
+
+// bookOf is a book after ticks of machines with two releases, without clustering.
+func bookOf(ticks int, canaries int, c Counts) *Book {
+	b := &Book{Canaries: canaries, Phi: Dispersion{Chi2: 1 << 40, DF: 1 << 40, Ticks: 1 << 30}}
+	b.Open(epoch)
+	for i := range ticks {
+		c.At = epoch.Add(time.Duration(i) * 5 * time.Second)
+		b.Add(Rule{}, c)
+	}
+	return b
+}
+
+func pairOf(on string, n, x, old, y, stray int64) (trial, control Cell) {
+	return Cell{Host: on + " canary", On: on, N: n, X: x, Stray: stray, Workers: 4}, Cell{Host: on, On: on, N: old, X: y, Stray: stray}
+}
+
+// A stray is a failure of the old release where harm is looked for, and of the new one where harm is refuted.
+func TestStraysSpeakForNobody(t *testing.T) {
+	of := func(x, y, stray int64) *Book {
+		trial, old := pairOf("m0", 250, x, 4750, y, stray)
+		return bookOf(3, 1, Counts{Canary: []Cell{trial}, Control: []Cell{old}})
+	}
+	strays, asOld, asNew := of(2, 3, 4), of(2, 7, 0), of(6, 3, 0)
+	if !reflect.DeepEqual(strays.Wealth, asOld.Wealth) {
+		t.Errorf("harm %v, want %v", strays.Wealth, asOld.Wealth)
+	}
+	if strays.Refuted != asNew.Refuted {
+		t.Errorf("refuted %v, want %v", strays.Refuted, asNew.Refuted)
+	}
+}
+
+// A machine is no excuse for its trial, and canaries that are well do not hide it.
+func TestTrialStopsAtOnceBesideWholeCanaries(t *testing.T) {
+	trial, old := pairOf("m0", 250, 200, 4750, 1, 0)
+	c := Counts{Canary: []Cell{trial}, Control: []Cell{old}}
+	for i := range 4 {
+		c.Canary = append(c.Canary, Cell{Host: fmt.Sprint("k", i), N: 5000, Earlier: true})
+	}
+	b := bookOf(1, 5, c)
+	if v, _, _ := b.Verdict(Rule{}); v != Fail || b.Hard == nil {
+		t.Errorf("%s, hard stop %v", v, b.Hard)
+	}
+}
+
+// A bad machine whose trial gets more of its requests than the others' trials do is not harm of the batch's own either.
+func TestTrialOnABadMachineBesideWholeCanaries(t *testing.T) {
+	var c Counts
+	for m, n := range []int64{2500, 250, 250, 250, 250} {
+		x, y := int64(0), int64(0)
+		if m == 0 {
+			x, y = 25, 25
+		}
+		trial, old := pairOf(fmt.Sprint("m", m), n, x, 5000-n, y, 0)
+		c.Canary, c.Control = append(c.Canary, trial), append(c.Control, old)
+	}
+	c.Canary[1].X, c.Control[1].X = 1, 19 // so that two hosts fail
+	for i := range 4 {
+		c.Canary = append(c.Canary, Cell{Host: fmt.Sprint("k", i), N: 5000, X: 15, Earlier: true})
+	}
+	for ticks := range 60 {
+		b := bookOf(ticks, 9, c)
+		if v, cause, hosts := b.Verdict(Rule{}); v == Fail || v == Suspect || harms.mean(b.Own.Wealth) > 10 {
+			t.Fatalf("after %d ticks: %s (%s) of %v by %g, own %g", ticks, v, cause, hosts, harms.mean(b.Wealth), harms.mean(b.Own.Wealth))
+		}
+	}
 }
