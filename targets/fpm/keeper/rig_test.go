@@ -44,6 +44,9 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if os.Getenv("GORACE") == "" {
+		os.Setenv("GORACE", "atexit_sleep_ms=0") // each question is a process, which would sleep for a second at its end
+	}
 	goleak.VerifyTestMain(m)
 }
 
