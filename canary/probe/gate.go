@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,6 +31,12 @@ func (f AskerFunc) Ask(ctx context.Context, host string, q Question) (Report, er
 // balancer. A probe that fails on a canary and not on a host with the old release fails the release; one that fails on
 // both is not this release, and holds. What could not be reached holds. Without any host of the old release left, a probe
 // that failed on a canary fails the release: Ready has seen all of them pass.
+//
+// Where the release is tried beside the old one on the same machines (Window.Share), a probe asks the machine's web server as users
+// do and gets either: how one reaches the trial for certain is not the gate's to know. Each look then has a small chance to meet
+// the new release, and what fails is asked for once more on the same machine: as expected now, the release fails, for Ready saw
+// the old one answer well; failing again, it may be the machine, and the gate holds. No machine is a suspect for it. It is the
+// gate over the traffic that judges a trial; this one sees that its machines go on answering.
 //
 // DespiteRed, when it is not empty, is the deployer's reason to deploy although probes fail already: those that fail on
 // hosts with the old release too, or did before the deploy, are told and hold nothing.
@@ -184,7 +191,7 @@ func (g *Gate) Judge(ctx context.Context, w canary.Window, _ canary.Evidence) (c
 	if len(w.Canary) == 0 {
 		return canary.Ruling{Verdict: canary.Hold, Cause: canary.NoTraffic, Reason: "no canary host is in the window"}, nil
 	}
-	hosts := make([]string, 0, len(w.Canary))
+	hosts, trial := make([]string, 0, len(w.Canary)), w.Share > 0
 	for _, h := range w.Canary {
 		hosts = append(hosts, h.Machine())
 	}
@@ -199,7 +206,7 @@ func (g *Gate) Judge(ctx context.Context, w canary.Window, _ canary.Evidence) (c
 	if ctx.Err() != nil {
 		return canary.Ruling{}, context.Cause(ctx)
 	}
-	r := g.rule(&f, hosts, len(w.Control), old)
+	r := g.rule(&f, hosts, len(w.Control), old, trial)
 	var err error
 	if r.Numbers, err = json.Marshal(f); err != nil {
 		return canary.Ruling{}, fmt.Errorf("write down the probes: %w", err)
@@ -217,6 +224,14 @@ func (g *Gate) compare(ctx context.Context, w canary.Window, f *figures) map[str
 	var hosts []string
 	for _, h := range w.Control[:min(len(w.Control), most)] {
 		hosts = append(hosts, h.Machine())
+	}
+	if w.Share > 0 {
+		hosts = nil
+		for _, bad := range f.Failed {
+			if !slices.Contains(hosts, bad.Where) && len(hosts) < most {
+				hosts = append(hosts, bad.Where)
+			}
+		}
 	}
 	ended := map[string]Outcome{}
 	for _, s := range g.ask(ctx, hosts, false) {

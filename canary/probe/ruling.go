@@ -48,7 +48,7 @@ func (f *figures) take(s seen) {
 }
 
 // rule turns the figures into a ruling and its reason.
-func (g *Gate) rule(f *figures, hosts []string, control int, old map[string]Outcome) canary.Ruling {
+func (g *Gate) rule(f *figures, hosts []string, control int, old map[string]Outcome, trial bool) canary.Ruling {
 	var ours, alike, unknown []finding
 	for _, bad := range f.Failed {
 		switch o := old[bad.Result.Name]; {
@@ -64,7 +64,9 @@ func (g *Gate) rule(f *figures, hosts []string, control int, old map[string]Outc
 		return canary.Ruling{Cause: c, Reason: fmt.Sprintf(format, args...)}
 	}
 	switch {
-	case len(hosts) >= suspectHosts && alone(ours) != "" && len(unknown) == 0:
+	case trial && len(ours) > 0 && control > 0:
+		return canary.Ruling{Verdict: canary.Fail, Reason: list(ours) + "; as expected on the same machine a moment later, by its other release"}
+	case !trial && len(hosts) >= suspectHosts && alone(ours) != "" && len(unknown) == 0:
 		return canary.Ruling{
 			Verdict: canary.Suspect, Suspects: []string{alone(ours)},
 			Reason: fmt.Sprintf("%s; as expected on the other %d canaries: that host, not the release", list(ours), len(hosts)-1),
@@ -76,6 +78,9 @@ func (g *Gate) rule(f *figures, hosts []string, control int, old map[string]Outc
 	case len(unknown) > 0:
 		return hold(canary.SourceDown, "%s; no host with the old release could be asked: %s", list(unknown), strings.Join(few(f.Unreachable), "; "))
 	case len(alike) > 0 && g.DespiteRed == "":
+		if trial {
+			return hold(canary.BothRed, "not this release by all signs: %s; the machine fails alike when it is asked again", list(alike))
+		}
 		return hold(canary.BothRed, "not this release: %s; the hosts without it fail alike", list(alike))
 	case len(f.Unreachable) > 0:
 		return hold(canary.SourceDown, "could not ask %s", strings.Join(few(f.Unreachable), "; "))
