@@ -28,10 +28,14 @@ type Scenario struct {
 	Lag        time.Duration `json:"lag"`        // from a request to its count
 	Canaries   int           `json:"canaries"`   // hosts; default 5
 	Controls   int           `json:"controls"`   // hosts; default 20
-	MaxWait    time.Duration `json:"max_wait"`   // without a verdict by then a run holds; default 10 min
-	Phi        float64       `json:"phi"`        // the overdispersion that our rule is given; 0: it estimates it from a history before the deploy
-	Seed       uint64        `json:"seed"`
-	Runs       int           `json:"runs"` // default 2000
+	// Within says that the canaries are no hosts of their own: Share of the requests of each of Canaries machines goes to the new release, and
+	// the rest of them to the old one. Controls are then the same machines.
+	Within  bool          `json:"within,omitempty"`
+	Sick    float64       `json:"sick,omitempty"` // what one machine that serves the new release fails with either release, over the others; default 1
+	MaxWait time.Duration `json:"max_wait"`       // without a verdict by then a run holds; default 10 min
+	Phi     float64       `json:"phi"`            // the overdispersion that our rule is given; 0: it estimates it from a history before the deploy
+	Seed    uint64        `json:"seed"`
+	Runs    int           `json:"runs"` // default 2000
 }
 
 // spelled is s with its times in words: what is read into it is read into s.
@@ -65,6 +69,10 @@ func (s Scenario) filled() (Scenario, error) {
 	s.Clustering = or(s.Clustering, 1)
 	s.Canaries = or(s.Canaries, 5)
 	s.Controls = or(s.Controls, 20)
+	s.Sick = or(s.Sick, 1)
+	if s.Within {
+		s.Controls = s.Canaries
+	}
 	s.MaxWait = or(s.MaxWait, 10*time.Minute)
 	s.Runs = or(s.Runs, 2000)
 	for _, c := range []struct {
@@ -81,6 +89,7 @@ func (s Scenario) filled() (Scenario, error) {
 		{s.Lag >= 0 && s.Lag <= 24*time.Hour, "lag must be between 0 and 24 h"},
 		{s.Canaries > 0 && s.Canaries <= maxHosts, "there must be 1 to 2,000 canaries"},
 		{s.Controls > 0 && s.Controls <= maxHosts, "there must be 1 to 2,000 control hosts"},
+		{s.Sick >= 1 && s.Sick <= 1e6, "a sick machine must fail 1 to 1,000,000 times as often"},
 		{s.MaxWait > 0 && s.MaxWait <= 24*time.Hour, "the longest wait must be above 0 and at most 24 h"},
 		{s.Phi == 0 || s.Phi >= 1 && s.Phi <= 1000, "phi must be at least 1, or 0 to be estimated"},
 		{s.Runs > 0 && s.Runs <= maxRuns, "there must be 1 to 1,000,000 runs"},

@@ -32,6 +32,12 @@ type traffic struct {
 func newTraffic(s Scenario, tick time.Duration) *traffic {
 	t := &traffic{s: s, bursts: newBursts(s.Clustering), tick: tick.Seconds()}
 	t.canaries, t.control = cells("canary", s.Canaries), cells("control", s.Controls)
+	for i := range t.canaries {
+		if s.Within {
+			on := "machine" + strconv.Itoa(i+1)
+			t.canaries[i].On, t.control[i].On = on, on
+		}
+	}
 	return t
 }
 
@@ -105,7 +111,25 @@ func (t *traffic) spread(a arm, hosts []canary.Cell) {
 func (t *traffic) next(ratio float64, spread bool) (canaries, control arm) {
 	rate := t.s.Base * t.s.Surge * t.shock()
 	canaries = t.serve(t.s.Share, rate*ratio, t.canaries, spread)
-	return canaries, t.serve(1-t.s.Share, rate, t.control, spread)
+	control = t.serve(1-t.s.Share, rate, t.control, spread)
+	if t.s.Sick > 1 {
+		more := rate * (t.s.Sick - 1)
+		t.sicken(&canaries, more*ratio, t.canaries, spread)
+		if t.s.Within {
+			t.sicken(&control, more, t.control, spread)
+		}
+	}
+	return canaries, control
+}
+
+// sicken lets the first machine of an arm fail more often.
+func (t *traffic) sicken(a *arm, more float64, hosts []canary.Cell, spread bool) {
+	n := a.n / int64(len(hosts))
+	x := min(t.totals.poisson(float64(n)*min(more, 1)), n, a.n-a.x)
+	a.x += x
+	if spread {
+		hosts[0].X = min(hosts[0].X+x, hosts[0].N)
+	}
 }
 
 // before is what the canaries failed in the given time while they still ran the old release, drawn at once: the shocks of so
