@@ -112,6 +112,8 @@ type Plan struct {
 	// HoldLimit is how long an answer may take until it counts as none; and, where nobody is there to answer, how long
 	// after a batch was proven a gate may hold because of what is not this release's doing. 0 is 30 min.
 	HoldLimit time.Duration
+	// Took is how long a switch took lately, by the kind of its road, for targets that do not say: see Roads.
+	Took map[string]time.Duration
 	// Keep are releases that pruning leaves, besides From and To. Nothing is pruned when Prune is false.
 	Keep  []release.ID
 	Prune bool

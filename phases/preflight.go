@@ -59,9 +59,12 @@ func (d *run) examine(ctx context.Context) Report {
 	}
 	rep.Seen = d.survey(ctx, d.all)
 	rep.find(d.p)
-	rep.Notes = remarks(rep.Seen, d.p.Release.ID)
+	rep.Notes = Remarks(rep.Seen, d.p.Release.ID)
 	if rep.Nothing {
 		return rep
+	}
+	if d.p.Back { // who waits for the fleet to work again should know for how long
+		rep.Notes = append([]string{"way back: " + d.p.Way(rep.Seen)}, rep.Notes...)
 	}
 	if base := d.p.Base; !base.IsZero() && !rep.From.IsZero() && rep.From != base {
 		rep.Problems = append(rep.Problems, fmt.Errorf("the release was made for a fleet that serves %s, and it serves %s now: begin again", base.Short(), rep.From.Short()))

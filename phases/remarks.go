@@ -31,8 +31,10 @@ func (r *reasons) groups() (list []string) {
 	return list
 }
 
-// remarks are what people should know of the targets before a deploy of a release and what stops none.
-func remarks(seen []Seen, to release.ID) (notes []string) {
+// Remarks are what people should know of targets before a deploy of a release, and what stops none: who takes another road
+// there than the one that is configured, and why; trials that somebody left; what the runtimes say of themselves. Targets of
+// which the same is to be said are named together.
+func Remarks(seen []Seen, to release.ID) (notes []string) {
 	var roads, trials, own reasons
 	for _, s := range seen {
 		if s.Err != nil {

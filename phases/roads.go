@@ -199,6 +199,19 @@ func (g RoadGroup) named() string {
 	return strings.Join(parts, ", ")
 }
 
+// Way says for people by which roads p's targets get to its release, and how long the whole fleet takes.
+func (p Plan) Way(seen []Seen) string {
+	m := Roads(seen, p.Release.ID, p.Took)
+	lasts, atLeast := m.Lasts(p)
+	switch {
+	case lasts == 0:
+		return m.String()
+	case atLeast:
+		return fmt.Sprintf("%s; the fleet: %s or more", m, About(lasts))
+	}
+	return fmt.Sprintf("%s; the fleet: %s", m, About(lasts))
+}
+
 // About writes a duration that is an estimate: about 0.3 s, about 12 s, about 4 min.
 func About(d time.Duration) string {
 	switch {

@@ -38,7 +38,7 @@ func (f *fleet) plan(deploy string, r release.Release, o planOptions) (phases.Pl
 		Deploy: deploy, Release: r, Message: o.message, User: who(), Host: hostName(),
 		Back: o.back, Emergency: o.emergency, DespiteRed: o.despite, Repair: true, Prune: true,
 		Limits: phases.Limits{Stage: f.conf.Deploy.StageTimeout}, HoldLimit: f.conf.Deploy.HoldLimit,
-		Pools: f.pools(), Verb: o.verb, Changes: o.changes, Base: o.expect,
+		Pools: f.pools(), Took: lately(f.conf), Verb: o.verb, Changes: o.changes, Base: o.expect,
 	}
 	if !o.back && !o.noWatch && o.noGate == "" {
 		gate, err := f.watchGate()

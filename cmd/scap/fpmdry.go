@@ -146,10 +146,10 @@ func (f *fleet) installed(ctx context.Context, h config.Host, g *config.Group) (
 	return todo, nil
 }
 
-// look runs a command on a host that changes nothing.
+// look runs a command on a host that changes nothing. One that is not there ends with status 127, as env says it.
 func (f *fleet) look(ctx context.Context, host string, argv ...string) (agent.Done, error) {
 	var d agent.Done
-	if err := f.hosts[host].Ask(ctx, "command", agent.Command{Argv: argv}, &d); err != nil {
+	if err := f.hosts[host].Ask(ctx, "command", agent.Command{Argv: append([]string{"/usr/bin/env"}, argv...)}, &d); err != nil {
 		return d, fmt.Errorf("%s: %s: %w", host, argv[0], err)
 	}
 	return d, nil

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"scap/cmd/internal/config"
+	"scap/cmd/internal/ui"
 	"scap/phases"
 	"scap/sync/release"
 	"scap/sync/store"
@@ -124,6 +125,12 @@ func (a *app) runPlan(ctx context.Context, message string, o planFlags) error {
 // beginning.
 func (d *deploy) showPlan(ctx context.Context, p phases.Plan, report phases.Report) error {
 	showPhases(d.stdout, d.conf, p)
+	if !report.Nothing && len(report.Seen) > 0 {
+		fmt.Fprintf(d.stdout, "switches: %s\n", ui.Clean(p.Way(report.Seen)))
+	}
+	for _, note := range report.Notes {
+		fmt.Fprintf(d.stdout, "note: %s\n", ui.Clean(note))
+	}
 	if len(report.Problems) == 0 {
 		d.fleet.outlook(ctx, d.stdout)
 	}

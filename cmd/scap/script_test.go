@@ -28,7 +28,8 @@ import (
 //
 //	exits N scap ARG…      run scap; it must end with exit code N
 //	start scap ARG…        run it beside the script; `ends N` waits for it
-//	fleet [plain] GROUP=N… start an embedded fleet; a group called test is behind no balancer; $CONF is its scap.yaml
+//	fleet [plain] [handover|handover-later] [judged] [tried] GROUP=N…
+//	                       start an embedded fleet; a group called test is behind no balancer; $CONF is its scap.yaml
 //	stage NAME             a, b, broken or drift: the tree to deploy
 //	serves MARK            every host serves it, in the pool, by the runtimes
 //	becomes MARK           the same, before long
@@ -188,6 +189,10 @@ func (s *story) fleet(args []string) error {
 		switch {
 		case !ok && a == "plain":
 			o.Plain = true
+		case !ok && (a == "handover" || a == "handover-later"): // later: the distribution still has every php-fpm
+			o.Model.Handover = &embedded.Handover{Adopted: a == "handover", Share: 0.2}
+		case !ok && a == "tried": // on the share of the requests
+			y.Try = true
 		case !ok && a == "judged": // by what users see, and watched
 			y.Logs, y.Dwell, y.MinRequests, y.HarmRate, y.Width = true, time.Second, 10, "40%", "2"
 			y.Watch = time.Minute

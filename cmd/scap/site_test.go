@@ -16,7 +16,9 @@ import (
 
 	embedded "scap/fixtures/fleet"
 	"scap/fixtures/tree"
+	"scap/sync/agent"
 	"scap/sync/release"
+	"scap/targets/fpm/webserver"
 )
 
 // site is a fleet that lives in the test's process, users who ask it all the time, and a scap.yaml for processes of scap.
@@ -36,6 +38,9 @@ func newSite(t *testing.T, groups []embedded.Group, y embedded.YAMLOptions) *sit
 func newSiteWith(t testing.TB, o embedded.Options, y embedded.YAMLOptions) *site {
 	t.Helper()
 	o.SSH, o.TCP = true, true
+	o.Answers = func(*embedded.Host, agent.Config) map[string]agent.Answerer {
+		return map[string]agent.Answerer{"webserver": webserver.Ask, "command": agent.RunCommand} // of this machine
+	}
 	f, err := embedded.New(o)
 	if err != nil {
 		t.Fatal(err)

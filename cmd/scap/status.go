@@ -59,6 +59,11 @@ func (a *app) runStatus(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	for _, note := range phases.Remarks(seen, release.ID{}) {
+		if !a.json {
+			fmt.Fprintf(a.stdout, "note: %s\n", ui.Clean(note))
+		}
+	}
 	if fleet, err := phases.Served(seen); err == nil && !a.json {
 		a.ahead(ctx, a.stdout, conf, fleet)
 	}
