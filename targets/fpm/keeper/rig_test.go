@@ -117,7 +117,7 @@ type options struct {
 
 func newRig(t testing.TB, o options) *rig {
 	t.Helper()
-	real.Need(t, "php-fpm8.2")
+	real.Need(t, real.FPMProgram())
 	dir := real.RootDir(t)
 	r := &rig{t: t, dir: dir, file: filepath.Join(dir, "keeper.json"), pool: filepath.Base(dir)}
 	t.Cleanup(r.sweep)
@@ -130,7 +130,7 @@ func newRig(t testing.TB, o options) *rig {
 	}
 	owner := real.TheOwner(t)
 	owner.Own(t, filepath.Join(dir, "php")) // as Debian's /run/php
-	program, err := real.Program("php-fpm8.2")
+	program, err := real.Program(real.FPMProgram())
 	r.must(err)
 	agent := filepath.Join(dir, "scap-agent")
 	self, err := os.Executable()
