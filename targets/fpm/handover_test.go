@@ -142,7 +142,7 @@ func TestAdoptedHostWithoutItsKeeper(t *testing.T) {
 	if err := os.Symlink("1.sock", r.conf.Instances[0].Listen); err != nil {
 		t.Fatal(err)
 	}
-	if proof, err := r.State(t.Context()); err != nil || !proof.Release.IsZero() || !strings.Contains(proof.Reason, "no such file") {
+	if proof, err := r.State(t.Context()); err != nil || !proof.Release.IsZero() || !proof.Road.Adopted || !strings.Contains(proof.Reason, "no such file") {
 		t.Errorf("%+v, %v", proof, err)
 	}
 	_, err := r.Switch(t.Context(), release.Switch{To: idOf("B")}, func(context.Context) error {
