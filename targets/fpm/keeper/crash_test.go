@@ -189,6 +189,14 @@ func (r *rig) after(sc scenario, q keeper.Request, step string) {
 			r.t.Errorf("after %q: %+v", step, p)
 		}
 	}
+	var number uint64
+	_, named, _ := strings.Cut(step, "generation ")
+	if _, err := fmt.Sscan(named, &number); err == nil && r.last() < number {
+		r.t.Errorf("after %q the last number is %d", step, r.last())
+	}
+	if strings.HasPrefix(step, "start: the record has the process") && p.Generations[len(p.Generations)-1].PID == 0 {
+		r.t.Errorf("after %q: %+v", step, p) // it may be php-fpm a moment later, when nobody looks for it any more
+	}
 	sc.again(r, q)
 	r.consistent(step)
 	sc.settled(r, r.pool0())
@@ -234,4 +242,12 @@ func (r *rig) consistent(step string) {
 			}
 		}
 	}
+}
+
+// last is the last number given, by the record.
+func (r *rig) last() uint64 {
+	r.t.Helper()
+	var record struct{ Last uint64 }
+	r.must(json.Unmarshal([]byte(r.record()), &record))
+	return record.Last
 }

@@ -201,9 +201,6 @@ func (k *keeper) tidy(ctx context.Context, r *record) error {
 			return err
 		}
 		late := !e.Until.After(time.Now())
-		if role == "published" {
-			continue
-		}
 		if role == "tried" && (late || e.Phase != running) {
 			pool, _ := k.conf.pool(e.Pool)
 			if err := k.unpoint(pool.Trial); err != nil {

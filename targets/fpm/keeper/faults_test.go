@@ -143,7 +143,7 @@ func TestMemory(t *testing.T) {
 	if slices.ContainsFunc(p.Generations, func(g keeper.Generation) bool { return g.Number == one.Number }) || p.Published != two.Number {
 		t.Errorf("%+v", p)
 	}
-	r.denied(q, keeper.NoMemory, "MB") // the new one is not kept, it is to be shown
+	r.denied(back, keeper.NoMemory, "MB") // the new one is not kept, it is to be shown
 	r.consistent("no memory")
 }
 

@@ -140,6 +140,8 @@ func TestHostileDeployUser(t *testing.T) {
 		t.Error("many lines changed something")
 	}
 	r.serves(r.listen(), "A")
+	r.must(os.Chown(r.conf.Root, 33, 33)) // releases that are not the configured user's
+	r.denied(start("www", r.b, soon()), keeper.Refused, "belongs to user 33, not to 65534")
 }
 
 // TestRequestChoosesNothing holds what a Request is made of: two words that are looked up among fixed ones, a release's

@@ -1,6 +1,8 @@
 package keeper_test
 
 import (
+	"errors"
+	"os"
 	"testing"
 	"time"
 
@@ -65,6 +67,9 @@ func TestHandover(t *testing.T) {
 	r.do(keeper.Request{Op: keeper.OpHalt, Kill: true})
 	if left := r.processes(); len(left) > 0 || len(r.pool0().Generations) > 0 {
 		t.Fatalf("halted: %+v", left)
+	}
+	if _, err := os.Lstat(r.listen()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("halted, and users are still sent there: %v", err)
 	}
 	three := r.start(r.a)
 	if three.Number != 3 {
