@@ -37,14 +37,17 @@ type job struct {
 	s       targets.Switch
 	act     func(context.Context, targets.Switch) error
 	before  targets.State
+	must    bool // the caller counts on the host to serve all the while
 	out     bool // the host is out of the pool by a deploy's hand, and is to come back
 	alien   bool // the host was out by somebody else's hand and stays so
 	suspect bool // the host is a suspect for as long as it is out
 }
 
 // Activate takes the host out of the pool, switches it, checks it and puts it back; a host that can hand over is switched and
-// checked where it is, and what Serving says in s is decided here. A host that already proves s.To in the pool is left alone,
-// save that a trial beside it is ended; one that proves it out of the pool is checked and put back. A Hand is never left out.
+// checked where it is, whether s asks for that or not. With Serving in s one that is in the pool and would have to leave it for
+// the switch is left as it is (ErrReturned when it proves s.From): the caller has not counted it as going out. A host that
+// already proves s.To in the pool is left alone, save that a trial beside it is ended; one that proves it out of the pool is
+// checked and put back. A Hand is never left out.
 func (t *Target) Activate(ctx context.Context, s targets.Switch) error {
 	unlock, err := t.lock(ctx)
 	if err != nil {
@@ -72,13 +75,16 @@ func (t *Target) transact(ctx context.Context, s targets.Switch, act func(contex
 	if proven && !st.Intent.Out && st.Pooled != targets.PoolMixed && st.Pooled != targets.PoolUnknown {
 		return nil
 	}
-	s.Serving = serving(st, s)
-	j := &job{Target: t, s: s, act: act, before: st, out: st.Intent.Out}
+	j := &job{Target: t, s: s, act: act, before: st, must: s.Serving, out: st.Intent.Out}
+	j.s.Serving = serving(st, s)
 	_, j.suspect = targets.IsSuspect(st.Intent)
 	if err := j.look(); err != nil {
 		return err
 	}
 	if !proven {
+		if err := j.counted(); err != nil {
+			return err
+		}
 		j.sayDrained()
 		if !j.direct() {
 			if err := j.leave(ctx); err != nil {
@@ -136,6 +142,8 @@ func (j *job) change(ctx context.Context) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(err, targets.ErrReturned) && j.must && j.s.Serving:
+		return err // it is in the pool, as it was
 	case errors.Is(err, targets.ErrReturned) && j.s.Serving:
 		return j.drainInstead(ctx, err) // else it is in the pool, as it was
 	case errors.Is(err, targets.ErrFenced):

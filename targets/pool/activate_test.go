@@ -28,6 +28,7 @@ type end struct {
 	out    bool
 	owner  string
 	story  string
+	still  bool // nothing was done at all
 }
 
 func (e end) check(t *testing.T, w *world, err error) {
@@ -62,7 +63,7 @@ func (e end) check(t *testing.T, w *world, err error) {
 	if e.owner != "" && w.intent.Owner != e.owner {
 		t.Errorf("owner %q, want %q", w.intent.Owner, e.owner)
 	}
-	if e.story != "" && w.story() != e.story {
+	if (e.story != "" || e.still) && w.story() != e.story {
 		t.Errorf("acts:\n %s\nwant:\n %s", w.story(), e.story)
 	}
 }

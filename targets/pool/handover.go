@@ -34,6 +34,29 @@ func (j *job) sayDrained() {
 	j.note("it cannot hand over, so it is drained: %s", whyNot(road))
 }
 
+// errNotCounted: a host was to serve all the while.
+var errNotCounted = errors.New("it was chosen as one that stays in the pool, and would have to leave it")
+
+// counted refuses to take a host out of the pool that the caller has chosen as one which stays in. As many of those go at once
+// as there are: by the next look it is one of the few that may go out.
+func (j *job) counted() error {
+	if !j.must || j.direct() || j.out || j.alien {
+		return nil
+	}
+	return j.kept(fmt.Errorf("activate %s on %s: %w: %s", j.s.To.Short(), j.Name(), errNotCounted, j.whyOut()))
+}
+
+// whyOut says why the host cannot be switched where it is.
+func (j *job) whyOut() string {
+	switch on, ok := proves(j.before); {
+	case !j.o.Handover:
+		return "it is not configured to hand over"
+	case !ok || on != j.s.From:
+		return fmt.Sprintf("disk %s, running %s, not %s proven", j.before.Disk.Short(), j.before.Running.Short(), j.s.From.Short())
+	}
+	return whyNot(j.before.Proof.Road)
+}
+
 func whyNot(r release.Road) string {
 	if r.Why == "" {
 		return "it does not say why"

@@ -101,11 +101,41 @@ func TestHandover(t *testing.T) {
 			before: func(w *world) { w.fail["state@lb1"] = always(errDead) },
 			want:   end{runs: relB, pooled: true, story: "serving-activate:b"},
 		},
-		"the caller's word that it serves is not taken": {
+		"counted on to serve, and it would have to leave": {
 			before: func(w *world) { w.road = noMemory },
 			s:      func(s *targets.Switch) { s.Serving = true },
-			want:   end{runs: relB, pooled: true, story: drained},
-			notes:  []string{"cannot hand over"},
+			want:   end{err: []error{targets.ErrReturned}, runs: relA, pooled: true, still: true, says: []string{"40 MB are missing", "nothing was changed"}},
+		},
+		"counted on to serve, and it does": {
+			s:    func(s *targets.Switch) { s.Serving = true },
+			want: end{runs: relB, pooled: true, story: "serving-activate:b"},
+		},
+		"counted on to serve, and not proven": {
+			before: func(w *world) { w.disk, w.running, w.desired = release.ID{0xc}, release.ID{0xc}, release.ID{0xc} },
+			s:      func(s *targets.Switch) { s.Serving = true },
+			want:   end{err: []error{errNotCounted}, not: []error{targets.ErrReturned}, runs: release.ID{0xc}, pooled: true, still: true},
+		},
+		"counted on to serve, and out since": {
+			before: func(w *world) {
+				w.road, w.intent = noMemory, release.Intent{Out: true, Owner: "deploy-6", Token: 6}
+			},
+			s:    func(s *targets.Switch) { s.Serving = true },
+			want: end{runs: relB, pooled: true, story: drained},
+		},
+		"counted on to serve, in an emergency": {
+			before: func(w *world) { w.road = noMemory },
+			s:      func(s *targets.Switch) { s.Serving, s.Emergency = true, true },
+			want:   end{runs: relB, pooled: true, story: "activate:b"},
+		},
+		"counted on to serve, and the memory is gone at the last moment": {
+			before: func(w *world) { w.fail["serving-activate:b"] = func(int) error { w.road = noMemory; return nil } },
+			s:      func(s *targets.Switch) { s.Serving = true },
+			want:   end{err: []error{targets.ErrReturned}, runs: relA, pooled: true, story: "serving-activate:b"},
+		},
+		"counted on to serve, not configured to hand over": {
+			never: true,
+			s:     func(s *targets.Switch) { s.Serving = true },
+			want:  end{err: []error{targets.ErrReturned}, runs: relA, pooled: true, still: true, says: []string{"not configured"}},
 		},
 		"emergency": {
 			s:    func(s *targets.Switch) { s.Emergency = true },
