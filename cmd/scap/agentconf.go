@@ -129,7 +129,7 @@ func ownPaths(g *config.Group) []string {
 
 func instance(f config.FPM) fpm.Instance {
 	i := fpm.Instance{
-		Name: f.Name, Listen: f.Listen, StatusListen: f.StatusListen, StatusPath: f.StatusPath, PingPath: f.PingPath,
+		Name: f.Name, Listen: f.Listen, Trial: f.Trial, StatusListen: f.StatusListen, StatusPath: f.StatusPath, PingPath: f.PingPath,
 		Binary: f.Binary, ConfigFile: f.Config, INI: f.Ini, Longest: fpm.Duration(f.MaxRequest),
 		Control: fpm.Control{Unit: f.Control.Systemd, PIDFile: f.Control.PidFile},
 	}

@@ -40,13 +40,14 @@ A command that must see one release from its beginning to its end, such as a mai
 }
 
 func newFPMAdoptCommand(a *app) *cobra.Command {
-	var dry bool
+	var dry, again bool
 	cmd := &cobra.Command{
-		Use:   "adopt [--dry-run] HOST…",
+		Use:   "adopt [--dry-run] [--again] HOST…",
 		Short: "take a host's php-fpm over from its distribution's unit",
 		Long: `One host after the other: out of the pool, the distribution's php-fpm ends and is kept from starting again, the keeper starts
 one for the release that is served, it is warmed and proven, and the host goes back into the pool. It ends at the first host
-that does not come back. A host that is adopted already is left alone.
+that does not come back. A host that is adopted already is left alone; with --again its php-fpm is started anew, out of the
+pool: so it takes in changed settings of PHP, a new extension or a new version, which a handover refuses while users are served.
 
 It begins only where root's part is installed and no line of the web server's configuration loses requests in a handover:
 upstream keepalive, scripts named by $realpath_root. Such lines are shown as a diff. --dry-run shows it, and what root
@@ -58,9 +59,10 @@ installs, and changes nothing.
 			if dry {
 				return a.rehearseAdoption(cmd.Context(), args)
 			}
-			return a.changeHands(cmd.Context(), release.Adopt, args)
+			return a.changeHands(cmd.Context(), release.Adopt, again, args)
 		},
 	}
+	cmd.Flags().BoolVar(&again, "again", false, "also hosts that are adopted already: start their php-fpm anew, outside the pool")
 	cmd.Flags().BoolVarP(&dry, "dry-run", "n", false, "say what root installs and which lines to change; change nothing")
 	return cmd
 }
@@ -76,13 +78,13 @@ again it is drained in a deploy.
 ` + exitTable,
 		Args: argCount(1, -1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.changeHands(cmd.Context(), release.GiveUp, args)
+			return a.changeHands(cmd.Context(), release.GiveUp, false, args)
 		},
 	}
 }
 
 // changeHands is scap fpm adopt and release.
-func (a *app) changeHands(ctx context.Context, hand release.Hand, names []string) error {
+func (a *app) changeHands(ctx context.Context, hand release.Hand, again bool, names []string) error {
 	verb := map[release.Hand]string{release.Adopt: "fpm adopt", release.GiveUp: "fpm release"}[hand]
 	d, ctx, err := a.openDeploy(ctx, verb+" "+strings.Join(names, " "), inTurn)
 	if err != nil {
@@ -114,7 +116,7 @@ func (a *app) changeHands(ctx context.Context, hand release.Hand, names []string
 			errs = append(errs, notTried(s.Name(), lost))
 			continue
 		}
-		err := d.changeHand(ctx, s, hand, token+1)
+		err := d.changeHand(ctx, s, hand, again, token+1)
 		if errors.Is(err, targets.ErrOut) {
 			lost = s.Name()
 		}
@@ -143,7 +145,7 @@ func handedOver(c *config.Config, names []string) (map[string]bool, error) {
 }
 
 // changeHand takes one host over, or gives it back.
-func (d *deploy) changeHand(ctx context.Context, s phases.Seen, hand release.Hand, token uint64) error {
+func (d *deploy) changeHand(ctx context.Context, s phases.Seen, hand release.Hand, again bool, token uint64) error {
 	id, proven := s.State.Consistent()
 	switch {
 	case ctx.Err() != nil:
@@ -154,7 +156,7 @@ func (d *deploy) changeHand(ctx context.Context, s phases.Seen, hand release.Han
 		return fmt.Errorf("%s: %s is a plain directory: `scap adopt %s` makes it a release first", s.Name(), ui.Clean(s.State.Served), s.Name())
 	case !proven:
 		return fmt.Errorf("%s: it is not proven on one release (%s): `scap repair %s` first", s.Name(), ui.Clean(orText(s.State.Reason, "disk, running and desired differ")), s.Name())
-	case s.State.Proof.Road.Adopted == (hand == release.Adopt):
+	case s.State.Proof.Road.Adopted == (hand == release.Adopt) && !again:
 		fmt.Fprintf(d.stdout, "%s: its php-fpm is %s already\n", s.Name(), owner(hand))
 		return nil
 	}
