@@ -101,7 +101,7 @@ func (l *ledger) access(i int, e event, w whose) {
 		if !e.served || e.upstream == "-" { // nobody was asked, so no release has to do with it
 			return
 		}
-		l.arms.named, l.arms.nobody = 0, later(l.arms.nobody, e.at)
+		l.arms.named, l.arms.nobody = 0, latest(l.arms.nobody, e.at)
 		if s := l.ring.of(e.at.Unix()); s != nil {
 			s.anon++
 		}
@@ -297,11 +297,4 @@ func (l *ledger) sweep(horizon int64) {
 			delete(l.arms.waiting, key) // and what it counts as stays
 		}
 	}
-}
-
-func later(a, b time.Time) time.Time {
-	if b.After(a) {
-		return b
-	}
-	return a
 }

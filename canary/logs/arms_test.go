@@ -166,8 +166,9 @@ func TestArmsOfExceptionsByTheirPaths(t *testing.T) {
 		at(6, "", "/srv/mediawiki/src/Hook.php:1", "require "+in(trialID)+" failed")+
 		at(6, "", "/srv/mediawiki/src/Hook.php:1", "between "+in(trialID)+" and "+in(mainID))) // of either
 	h.write("php", fmt.Sprintf("[%s UTC] PHP Fatal error:  Uncaught TypeError: f() in %s\n", sec(11).Format("02-Jan-2006 15:04:05"), in(trialID)))
-	h.write("access", onMain(30, "x", 200)) // the logs are alive
-	h.arms("0: 1/0, 5: 1/0, 10: 1/0", "0: 1/0, 30: 0/1", map[int]int64{5: 1})
+	h.write("mw", at(16, "q", "/srv/mediawiki/src/Hook.php:1", "the cache has "+in(trialID))) // its request says more than what it quotes
+	h.write("access", onMain(16, "q", 200)+onMain(30, "x", 200))
+	h.arms("0: 1/0, 5: 1/0, 10: 1/0", "0: 1/0, 15: 1/1, 30: 0/1", map[int]int64{5: 1})
 }
 
 // What nginx says of a request that got no answer names the server, in the form in which it was recorded.

@@ -153,6 +153,13 @@ func (l *ledger) closed() time.Time {
 	return l.through
 }
 
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
 func earliest(a, b time.Time) time.Time {
 	if b.Before(a) {
 		return b
