@@ -177,13 +177,11 @@ func (k *keeper) group(s *sight, r *record, pool Pool) string {
 
 // makeRoom refuses a second master that does not fit, after ending an old one of the pool that is only kept for a way back,
 // if that helps: going back would be slower then, going on would not be possible otherwise.
-// The first one is none that the reserve is for: without it nobody would be served.
+// The first one is none that the reserve is for, nor is one in the place of a generation that is all dead: without it nobody
+// would be served.
 func (k *keeper) makeRoom(r *record, s *sight, pool Pool, keep func(*entry) bool) (victims []*entry, err error) {
-	if len(r.of(pool.Name)) == 0 {
-		return nil, nil
-	}
 	need, left, err := k.room(r, s, pool)
-	if err != nil {
+	if err != nil || need == 0 {
 		return nil, err
 	}
 	published, err := k.leads(r, pool.Name, pool.Listen)
