@@ -13,7 +13,7 @@ import (
 
 // Serve answers the requests that come line by line, one after the other, until in ends. Every line gets one Reply; a line
 // that is too long ends the session, since nobody knows where the next one begins. An operation that has begun is ended, also
-// when nobody reads the reply any more; a cancelled ctx stops it where that leaves nothing half done. conf is what Load returned.
+// when nobody reads the reply any more, and one that still waits for others then is never begun; a cancelled ctx stops it where that leaves nothing half done. conf is what Load returned.
 func Serve(ctx context.Context, conf Config, in io.Reader, out io.Writer) error {
 	k, err := open(conf)
 	if err != nil {
@@ -35,7 +35,7 @@ func (k *keeper) serve(ctx context.Context, in io.Reader, out io.Writer) error {
 		case len(line) == 0:
 			return nil
 		}
-		if err := say(out, k.answer(ctx, line)); err != nil {
+		if err := say(out, k.answer(ctx, line, func() bool { return unheard(out) })); err != nil {
 			return err
 		}
 		if errors.Is(err, io.EOF) {
@@ -60,13 +60,13 @@ func say(out io.Writer, r Reply) error {
 	return nil
 }
 
-// answer reads a line and does what it says.
-func (k *keeper) answer(ctx context.Context, line []byte) Reply {
+// answer reads a line and does what it says, unless its asker is gone before it could begin.
+func (k *keeper) answer(ctx context.Context, line []byte, gone func() bool) Reply {
 	q, err := parseRequest(line)
 	if err != nil {
 		return replyOf(refused(err))
 	}
-	return k.do(ctx, q)
+	return k.do(ctx, q, gone)
 }
 
 // replyOf is the reply to what went wrong, or to nothing.
@@ -82,7 +82,7 @@ func replyOf(err error) Reply {
 }
 
 // do does one operation.
-func (k *keeper) do(ctx context.Context, q Request) Reply {
+func (k *keeper) do(ctx context.Context, q Request, gone func() bool) Reply {
 	if q.Op == OpState {
 		s, err := k.state()
 		if err != nil {
@@ -99,6 +99,9 @@ func (k *keeper) do(ctx context.Context, q Request) Reply {
 			if err := k.tidy(ctx, r); err != nil {
 				return fmt.Errorf("end what an earlier operation left: %w", err)
 			}
+		}
+		if gone() { // while it waited for others, or for requests of what was to be ended first
+			return refuse("who asked for it is gone")
 		}
 		started, err = k.act(ctx, r, q)
 		return err
