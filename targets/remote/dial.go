@@ -15,7 +15,7 @@ func (s *SSH) Dial(ctx context.Context, network, address string) (net.Conn, erro
 		if err != nil {
 			return nil, err
 		}
-		raw, err := c.client.DialContext(ctx, network, address)
+		raw, err := c.dial(ctx, network, address)
 		if err == nil {
 			return s.tunnel(raw)
 		}
@@ -23,6 +23,15 @@ func (s *SSH) Dial(ctx context.Context, network, address string) (net.Conn, erro
 			return nil, fmt.Errorf("%s on %s: %w", address, s.addr(), c.because(err))
 		}
 	}
+}
+
+// dial opens a channel to address, or ends with the connection: see newSession.
+func (c *conn) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(c.life, cancel)
+	defer stop()
+	return c.client.DialContext(ctx, network, address)
 }
 
 // tunnel is a connection through an SSH channel.

@@ -52,7 +52,7 @@ func (s *SSH) exec(ctx context.Context, c *conn, command string) (*session, erro
 // begin opens the channel and starts the command: two round trips that a hung host never ends.
 func (x *session) begin(command string) (io.WriteCloser, io.Reader, error) {
 	var err error
-	if x.ssh, err = x.conn.client.NewSession(); err != nil {
+	if x.ssh, err = x.conn.newSession(); err != nil {
 		var refused *ssh.OpenChannelError
 		if errors.As(err, &refused) {
 			return nil, nil, fmt.Errorf("%w: %w", ErrSessions, err)
@@ -72,6 +72,28 @@ func (x *session) begin(command string) (io.WriteCloser, io.Reader, error) {
 	}
 	_ = x.ssh.Close()
 	return nil, nil, err
+}
+
+// newSession opens a channel, or ends with the connection.
+//
+// RACE: x/crypto/ssh never answers a channel that it opens at the very moment at which the connection ends: it has told all
+// channels of the end and then takes another one. The goroutine that asked is lost then, and nobody waits for it.
+func (c *conn) newSession() (*ssh.Session, error) {
+	type opened struct {
+		session *ssh.Session
+		err     error
+	}
+	got := make(chan opened, 1)
+	go func() {
+		session, err := c.client.NewSession()
+		got <- opened{session, err}
+	}()
+	select {
+	case o := <-got:
+		return o.session, o.err
+	case <-c.life.Done(): // and what is opened after all ends with its connection
+		return nil, context.Cause(c.life)
+	}
 }
 
 // exitWait is how long Reason waits for the host's word on a command whose output has ended.

@@ -202,7 +202,7 @@ func (s *SSH) transport(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("by way of %s: %w", s.o.Jump.addr(), err)
 	}
-	raw, err := jump.client.DialContext(ctx, "tcp", s.addr())
+	raw, err := jump.dial(ctx, "tcp", s.addr())
 	if err != nil {
 		return nil, fmt.Errorf("by way of %s: %w", s.o.Jump.addr(), jump.because(err))
 	}
