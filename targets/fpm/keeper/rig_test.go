@@ -104,6 +104,7 @@ type rig struct {
 	client keeper.Client
 	a, b   release.ID
 	pool   string // a name that no other php-fpm has
+	crew   int    // workers of the distribution's configuration
 	quiet  bool   // does not log how long operations took
 }
 
@@ -150,6 +151,7 @@ func newRig(t testing.TB, o options) *rig {
 	if o.workers == 0 {
 		o.workers = 2
 	}
+	r.crew = o.workers
 	if o.control == "" {
 		o.control = "5s"
 	}
@@ -234,8 +236,23 @@ func (r *rig) start(id release.ID) keeper.Generation {
 	if reply.Generation == nil || !reply.Generation.Alive {
 		r.t.Fatalf("start: %+v", reply)
 	}
-	return *reply.Generation
+	// It answers as soon as its first worker does, which is before the master has made the others.
+	g := *reply.Generation
+	r.await("all its workers", func() bool {
+		for _, p := range r.state().Pools {
+			for _, now := range p.Generations {
+				if now.Number == g.Number {
+					g = now
+				}
+			}
+		}
+		return len(g.Workers) == r.crew
+	})
+	return g
 }
+
+// php7 reports whether php-fpm is one that has no socket of its own for the status page and whose test looks up no users.
+func php7() bool { return strings.HasPrefix(real.FPMProgram(), "php-fpm7.") }
 
 func (r *rig) publish(number, from uint64, until time.Time) {
 	r.t.Helper()
