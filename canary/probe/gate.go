@@ -191,7 +191,10 @@ func (g *Gate) Judge(ctx context.Context, w canary.Window, _ canary.Evidence) (c
 	if len(w.Canary) == 0 {
 		return canary.Ruling{Verdict: canary.Hold, Cause: canary.NoTraffic, Reason: "no canary host is in the window"}, nil
 	}
-	hosts, trial := make([]string, 0, len(w.Canary)), w.Share > 0
+	hosts, trial, control := make([]string, 0, len(w.Canary)), w.Share > 0, len(w.Control)
+	if trial { // every machine has the old release too
+		control = len(w.Canary)
+	}
 	for _, h := range w.Canary {
 		hosts = append(hosts, h.Machine())
 	}
@@ -206,7 +209,7 @@ func (g *Gate) Judge(ctx context.Context, w canary.Window, _ canary.Evidence) (c
 	if ctx.Err() != nil {
 		return canary.Ruling{}, context.Cause(ctx)
 	}
-	r := g.rule(&f, hosts, len(w.Control), old, trial)
+	r := g.rule(&f, hosts, control, old, trial)
 	var err error
 	if r.Numbers, err = json.Marshal(f); err != nil {
 		return canary.Ruling{}, fmt.Errorf("write down the probes: %w", err)

@@ -64,9 +64,9 @@ func (g *Gate) rule(f *figures, hosts []string, control int, old map[string]Outc
 		return canary.Ruling{Cause: c, Reason: fmt.Sprintf(format, args...)}
 	}
 	switch {
-	case trial && len(ours) > 0 && control > 0:
+	case trial && len(ours) > 0:
 		return canary.Ruling{Verdict: canary.Fail, Reason: list(ours) + "; as expected on the same machine a moment later, by its other release"}
-	case !trial && len(hosts) >= suspectHosts && alone(ours) != "" && len(unknown) == 0:
+	case len(hosts) >= suspectHosts && alone(ours) != "" && len(unknown) == 0:
 		return canary.Ruling{
 			Verdict: canary.Suspect, Suspects: []string{alone(ours)},
 			Reason: fmt.Sprintf("%s; as expected on the other %d canaries: that host, not the release", list(ours), len(hosts)-1),

@@ -79,9 +79,6 @@ func broken(all *heard) string {
 
 // mine says whether a series counts for the host's release.
 func (s *Source) mine(h canary.Host, x series) bool {
-	if h.On != "" && x.release == "" {
-		return false
-	}
 	return s.c.ReleaseLabel == "" || h.Release == "" || x.release == h.Release
 }
 
