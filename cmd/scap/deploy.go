@@ -138,7 +138,7 @@ func (d *deploy) connect(to way, emergency bool) (err error) {
 	if d.probes, err = readProbes(d.conf); err != nil {
 		return err
 	}
-	d.fleet, err = openFleet(d.conf, d.store, fleetOptions{emergency: emergency, checks: d.check, fit: d.fit})
+	d.fleet, err = openFleet(d.conf, d.store, fleetOptions{emergency: emergency, checks: d.check, fit: d.fit, note: d.noted})
 	if err != nil || to == back {
 		return err
 	}
@@ -152,6 +152,9 @@ func (d *deploy) connect(to way, emergency bool) (err error) {
 	}
 	return nil
 }
+
+// noted tells the deployer at once what a host does otherwise than was said before, such as a drain in place of a handover.
+func (d *deploy) noted(host, text string) { d.announce(host + ": " + harmless(text)) }
 
 // recalled is the memory of whoever does not hold the lock: another process may write it.
 type recalled struct{ canary.Memory }

@@ -36,6 +36,7 @@ type fleetOptions struct {
 	emergency bool
 	checks    func(ctx context.Context, host string) error // before a host is repooled; nil: none
 	fit       func(ctx context.Context, host string) error // and when it did not pass them and was taken back; nil: none
+	note      func(host, text string)                      // told what goes otherwise than was said before; nil: nobody
 }
 
 // openFleet builds the targets; src is where releases are sent from.
@@ -93,7 +94,7 @@ func (f *fleet) add(h config.Host, d *dialler, src push.Source, balancers map[st
 	opt := pool.Options{
 		Reload: g.Strategy == config.Reload, Handover: g.Strategy == config.ByHandover, Emergency: o.emergency,
 		Window: g.Limits.QuietWindow, QuietLimit: g.Limits.QuietTimeout, HealthLimit: g.Limits.Healthy,
-		SwitchLimit: host.SwitchWait, Checks: o.checks, Fit: o.fit,
+		SwitchLimit: host.SwitchWait, Checks: o.checks, Fit: o.fit, Note: o.note,
 	}
 	f.targets[h.Name] = pool.New(host, behind, opt)
 	return nil
