@@ -164,7 +164,9 @@ func (b *bringing) arrived(t targets.Target, brought bool) {
 }
 
 // turn switches a target by the whole pool transaction when it is proven on one release, else it is repaired. On the way
-// back one that will not switch is repaired as well; on the way forward it keeps the old release, which it serves.
+// back one that will not switch is repaired as well; on the way forward it keeps the old release, which it serves. A repair
+// waits until nobody is on the target, and what is to be taken back may keep all of its workers busy: one that hands over is
+// first asked for that.
 func (b *bringing) turn(ctx context.Context, s Seen) error {
 	t := s.Target
 	if err := b.claimOne(ctx, t); err != nil {
@@ -182,7 +184,7 @@ func (b *bringing) turn(ctx context.Context, s Seen) error {
 		sw.From = b.other
 	}
 	sw.Serving = b.returning && b.stays[t.Name()] && b.beside(s, b.to)
-	if b.serves(s, s.State.Disk) || !repairs {
+	if b.serves(s, s.State.Disk) || !repairs || b.stuck(s) {
 		err := t.Activate(ctx, sw)
 		if err == nil || !repairs || b.stays[t.Name()] || errors.Is(err, targets.ErrFenced) || ctx.Err() != nil ||
 			b.verb != journal.Rollback && errors.Is(err, targets.ErrReturned) {
@@ -191,6 +193,13 @@ func (b *bringing) turn(ctx context.Context, s Seen) error {
 	}
 	sw.Serving = false
 	return steward.Repair(ctx, sw)
+}
+
+// stuck reports whether a target that is in the pool proves nothing, and could start what it is to serve beside that.
+func (b *bringing) stuck(s Seen) bool {
+	st := s.State
+	return b.verb == journal.Rollback && b.p.Emergency == "" && b.errs[s.Name()] == nil && s.Err == nil && st.Running.IsZero() && !st.Disk.IsZero() &&
+		!st.Intent.Out && st.Pooled != targets.PoolOut && st.Proof.Road.Beside(b.to)
 }
 
 // back takes the deploy back: newest first, past failures, at most as wide as the pools allow, on a context that

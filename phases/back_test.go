@@ -118,3 +118,38 @@ func TestARollbackFromNothingIsResumed(t *testing.T) {
 		w.on(t, relB)
 	})
 }
+
+// A release keeps all workers of its hosts busy, so that nobody proves anything and no host gets quiet. One that can hand over
+// is switched where it is, and repaired only when that fails.
+func TestTheWayBackHandsOverWhatIsStuck(t *testing.T) {
+	for name, c := range map[string]struct {
+		prepare          func(*host)
+		activate, repair int
+	}{
+		"it hands over":       {func(*host) {}, 1, 0},
+		"that fails":          {func(h *host) { h.fail["activate"] = func(n int) error { return map[bool]error{true: errGone}[n == 2] } }, 1, 1},
+		"it does not":         {func(h *host) { h.road = release.Road{} }, 0, 1},
+		"it is out":           {func(h *host) { h.intent.Out, h.intent.Owner = true, "d1" }, 0, 1},
+		"drained by somebody": {func(h *host) { h.drained = true }, 0, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				p := w.plan(2)
+				h := w.host("canary1")
+				h.road = release.Road{Strategy: release.ByHandover}
+				before := 0
+				p.Phases[1].Check = func(context.Context) error {
+					w.mu.Lock()
+					defer w.mu.Unlock()
+					before, h.running = h.calls["activate"], release.ID{}
+					c.prepare(h)
+					return errors.New("GET /wiki/Main_Page: no answer")
+				}
+				err := (&Runner{Journal: w}).Run(t.Context(), p)
+				if a, r := h.calls["activate"]-before, h.calls["repair"]; a != c.activate || r != c.repair || h.running != relA {
+					t.Errorf("%d times activated and %d times repaired, want %d and %d; runs %s: %v", a, r, c.activate, c.repair, h.running.Short(), err)
+				}
+			})
+		})
+	}
+}

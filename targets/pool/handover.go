@@ -11,10 +11,12 @@ import (
 )
 
 // beside reports whether s disturbs no user of a host in that state: what is to serve starts, or is kept, beside what does.
-// A host that is out anyway is not asked to be careful: any road will do there.
+// A host that is out anyway is not asked to be careful: any road will do there. One that proves nothing may be the victim of
+// what it is to leave, with all workers busy for minutes: it would never get quiet, and a rename frees its users at once.
 func (t *Target) beside(st targets.State, s targets.Switch) bool {
 	on, ok := proves(st)
-	return t.o.Handover && !t.o.Emergency && !s.Emergency && s.Hand == "" && ok && on == s.From &&
+	ok = ok && on == s.From || st.Running.IsZero() && st.Disk == s.From && !s.From.IsZero()
+	return t.o.Handover && !t.o.Emergency && !s.Emergency && s.Hand == "" && ok &&
 		!st.Intent.Out && st.Pooled != targets.PoolOut && st.Proof.Road.Beside(s.To)
 }
 
@@ -48,13 +50,13 @@ func (j *job) counted() error {
 
 // whyOut says why the host cannot be switched where it is.
 func (j *job) whyOut() string {
-	switch on, ok := proves(j.before); {
+	switch {
 	case !j.o.Handover:
 		return "it is not configured to hand over"
-	case !ok || on != j.s.From:
-		return fmt.Sprintf("disk %s, running %s, not %s proven", j.before.Disk.Short(), j.before.Running.Short(), j.s.From.Short())
+	case !j.before.Proof.Road.Beside(j.s.To):
+		return whyNot(j.before.Proof.Road)
 	}
-	return whyNot(j.before.Proof.Road)
+	return fmt.Sprintf("disk %s, running %s, not %s", j.before.Disk.Short(), j.before.Running.Short(), j.s.From.Short())
 }
 
 func whyNot(r release.Road) string {

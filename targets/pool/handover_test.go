@@ -115,6 +115,11 @@ func TestHandover(t *testing.T) {
 			s:      func(s *targets.Switch) { s.Serving = true },
 			want:   end{err: []error{errNotCounted}, not: []error{targets.ErrReturned}, runs: release.ID{0xc}, pooled: true, still: true},
 		},
+		"counted on to serve, and busy since": {
+			before: func(w *world) { w.running = release.ID{} },
+			s:      func(s *targets.Switch) { s.Serving = true },
+			want:   end{runs: relB, pooled: true, story: "serving-activate:b"},
+		},
 		"counted on to serve, and out since": {
 			before: func(w *world) {
 				w.road, w.intent = noMemory, release.Intent{Out: true, Owner: "deploy-6", Token: 6}
@@ -149,9 +154,33 @@ func TestHandover(t *testing.T) {
 			before: func(w *world) { w.bals[0].drained = true },
 			want:   end{runs: relB, story: "out=true drain@lb1 quiet activate:b out=false"},
 		},
-		"not proven before": {
-			before: func(w *world) { w.running = release.ID{} },
+		"not proven before: all workers are busy, for minutes": {
+			before: func(w *world) {
+				w.running, w.bals[0].busy, w.bals[0].red = release.ID{}, -1, true
+			},
+			want: end{runs: relB, pooled: true, story: "serving-activate:b"},
+		},
+		"not proven before, and its keeper cannot be asked": {
+			before: func(w *world) { w.running, w.road = release.ID{}, noMemory },
 			want:   end{runs: relB, pooled: true, story: drained},
+			notes:  []string{"cannot hand over"},
+		},
+		"not proven before, and on another release": {
+			before: func(w *world) { w.running, w.disk = release.ID{}, release.ID{0xc} },
+			want:   end{runs: relB, pooled: true, story: drained},
+		},
+		"not proven before, and it cannot hand over after all": {
+			before: func(w *world) {
+				w.running = release.ID{}
+				w.fail["serving-activate:b"] = func(int) error {
+					w.running = relA
+					return fmt.Errorf("no way back: %w", targets.ErrOut)
+				}
+			},
+			want: end{
+				err: []error{targets.ErrOut}, not: []error{targets.ErrReturned}, runs: relA, out: true,
+				story: "serving-activate:b out=true drain@lb1",
+			},
 		},
 		"on another release than the one to leave": {
 			before: func(w *world) { w.disk, w.running, w.desired = release.ID{0xc}, release.ID{0xc}, release.ID{0xc} },

@@ -44,8 +44,8 @@ type Options struct {
 	// Reload: the runtime switches under traffic without losing a request, so nothing is drained nor waited for.
 	Reload bool
 	// Handover: the runtime starts the new release beside the old one and changes over by a rename, so nothing is drained nor
-	// waited for on a host whose State says that its road is a handover, and that is in the pool and proven. Any other is
-	// drained, as is one that finds out at the last moment that it would have to stop.
+	// waited for on a host whose State says that its road is a handover, and that is in the pool and proves no other release
+	// than the one to leave. Any other is drained, as is one that finds out at the last moment that it would have to stop.
 	Handover bool
 	// Note is told, for people, what went another way than it was configured to, such as a host that was drained because it
 	// could not hand over. It may be called for several hosts at once; nil: nobody is told.
