@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"scap/targets/fpm/proc"
+	"scap/targets/fpm/socket"
 )
 
 // Check says what would make a switch fail or lie, everything at once. It changes nothing on the host but the agent's own
@@ -53,7 +54,7 @@ func (r *Runtime) Check(ctx context.Context) error {
 // checkInstance checks what the distribution configured. On an adopted host the generations' configuration is made of it, and
 // nobody starts and signals its master.
 func (r *Runtime) checkInstance(ctx context.Context, i Instance, adopted bool) (wrong []error) {
-	if _, err := queued(i.Listen); err != nil {
+	if _, err := socket.Waiting(i.Listen); err != nil {
 		wrong = append(wrong, err)
 	}
 	if !adopted {

@@ -10,6 +10,7 @@ import (
 	"scap/sync/release"
 	"scap/targets/fpm/fcgi"
 	"scap/targets/fpm/proc"
+	"scap/targets/fpm/socket"
 )
 
 // sampleEvery is how often Quiet looks. Between two looks one worker should serve one request at most, so that the
@@ -60,7 +61,7 @@ func (r *Runtime) Quiet(ctx context.Context, window time.Duration) (release.Quie
 		}
 	}
 	for _, i := range instances {
-		waiting, err := queued(i.Listen)
+		waiting, err := socket.Waiting(i.Listen)
 		if err != nil {
 			return q, err
 		}

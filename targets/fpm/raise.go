@@ -8,7 +8,7 @@ import (
 
 	"scap/sync/release"
 	"scap/targets/fpm/keeper"
-	"scap/targets/fpm/proc"
+	"scap/targets/fpm/socket"
 )
 
 // raiseTime is how long a generation that nobody publishes stays, should this agent die: a switch and its way back fit in.
@@ -208,31 +208,7 @@ func refusal(err error) keeper.Code {
 	return ""
 }
 
-// emptied waits until nobody waits in the sockets any more, by the kernel's word: looked at three times in a row, the first
-// time when every web server that had looked up the link before it was renamed has connected.
+// emptied waits until nobody waits in the sockets any more, to which nothing leads.
 func (r *Runtime) emptied(ctx context.Context, sockets []string) error {
-	settled := time.NewTimer(50 * time.Millisecond)
-	defer settled.Stop()
-	select {
-	case <-settled.C:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	empty := 0
-	return proc.Poll(ctx, r.conf.Limits.Prove.or(defaultProve), func() error {
-		for _, s := range sockets {
-			n, err := queued(s)
-			if err != nil {
-				return err
-			}
-			if n > 0 {
-				empty = 0
-				return fmt.Errorf("%d requests wait in %s", n, s)
-			}
-		}
-		if empty++; empty < 3 {
-			return errors.New("looking again")
-		}
-		return nil
-	})
+	return socket.Emptied(ctx, sockets, r.conf.Limits.Prove.or(defaultProve))
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"scap/targets/fpm/proc"
+	"scap/targets/fpm/socket"
 )
 
 // adopt ends the distribution's php-fpm of every pool, after its requests, and keeps it from being started again, also by a
@@ -106,7 +107,7 @@ func gone(p Pool) error {
 	if len(all) > 0 {
 		return fmt.Errorf("it runs, or runs again, as %v: what starts it must be switched off first", proc.PIDs(all))
 	}
-	_, there, err := listener(p.Listen)
+	_, there, err := socket.Listening(p.Listen)
 	if err == nil && there {
 		err = fmt.Errorf("somebody still listens on %s: which is not %s by its title", p.Listen, p.ConfigFile)
 	}
@@ -172,7 +173,7 @@ func (k *keeper) giveBack(ctx context.Context, r *record, p Pool) error {
 		}
 	}
 	return proc.Poll(ctx, startTime, func() error {
-		if _, there, err := listener(p.Listen); err != nil || !there {
+		if _, there, err := socket.Listening(p.Listen); err != nil || !there {
 			return errors.Join(err, fmt.Errorf("nobody listens on %s", p.Listen))
 		}
 		return ping(ctx, p.Listen, p.PingPath)

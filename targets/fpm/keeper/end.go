@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"scap/targets/fpm/proc"
+	"scap/targets/fpm/socket"
 )
 
 // endOne ends a generation that nobody is sent to. One that has ended already is no error: it may have by its deadline.
@@ -102,7 +103,7 @@ func (k *keeper) quit(ctx context.Context, e *entry, kill bool) error {
 	}
 	if !kill && e.Served && len(c.members) > 0 {
 		// What waits longer than requests may take is answered by nobody.
-		if err := drained(ctx, k.conf.files(e.Number).socket, limit); err != nil && ctx.Err() != nil {
+		if err := socket.Emptied(ctx, []string{k.conf.files(e.Number).socket}, limit); err != nil && ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 		k.tick("end: nothing waits for generation %d", e.Number)
@@ -274,7 +275,7 @@ func (k *keeper) sweep(r *record) error {
 		if err != nil || !slices.Contains(k.conf.files(n).all(), path) || r.find(n) != nil {
 			continue
 		}
-		if _, there, err := listener(path); err != nil || there {
+		if _, there, err := socket.Listening(path); err != nil || there {
 			continue // somebody's whom the record does not know: the state says so
 		}
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {

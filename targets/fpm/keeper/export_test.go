@@ -3,6 +3,8 @@ package keeper
 import (
 	"context"
 	"io"
+
+	"scap/targets/fpm/socket"
 )
 
 // What the tests outside of the package need: they use fixtures that import it.
@@ -18,8 +20,8 @@ func ServeStepping(ctx context.Context, conf Config, in io.Reader, out io.Writer
 }
 
 // Waiting is how many requests wait on a socket, by the kernel's word.
-func Waiting(socket string) (int, error) {
-	n, there, err := listener(socket)
+func Waiting(path string) (int, error) {
+	n, there, err := socket.Listening(path)
 	if err == nil && !there {
 		n = -1
 	}

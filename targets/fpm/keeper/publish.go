@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"scap/targets/fpm/socket"
 )
 
 // publish makes a generation what the web server reaches.
@@ -27,7 +29,7 @@ func (k *keeper) publish(ctx context.Context, r *record, q Request) error {
 	if err := k.healthy(s, e); err != nil {
 		return refused(err)
 	}
-	switch _, there, err := listener(pool.Listen); {
+	switch _, there, err := socket.Listening(pool.Listen); {
 	case err != nil:
 		return err
 	case there:

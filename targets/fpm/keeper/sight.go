@@ -12,6 +12,7 @@ import (
 
 	"scap/targets/fpm/namespace"
 	"scap/targets/fpm/proc"
+	"scap/targets/fpm/socket"
 )
 
 // sight is the host's processes at one moment.
@@ -182,7 +183,7 @@ func (k *keeper) healthy(s *sight, e *entry) error {
 	if text := k.wrong(e, c); text != "" {
 		return fmt.Errorf("generation %d: %s", e.Number, text)
 	}
-	_, there, err := listener(k.conf.files(e.Number).socket)
+	_, there, err := socket.Listening(k.conf.files(e.Number).socket)
 	if err == nil && !there {
 		err = errors.New("nobody listens on its socket")
 	}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"scap/targets/fpm/proc"
+	"scap/targets/fpm/socket"
 )
 
 // watchLock is what a watch holds as long as it lives.
@@ -86,7 +87,7 @@ func (k *keeper) problem(r *record, s *sight, p Pool, now PoolState) (string, er
 		add("%s does not lead to generation %d, as it did", p.Listen, last)
 	}
 	if r.Adopted && r.Hand == "" {
-		if _, there, err := listener(p.Listen); err != nil {
+		if _, there, err := socket.Listening(p.Listen); err != nil {
 			return "", err
 		} else if there {
 			add("somebody else listens on %s", p.Listen)

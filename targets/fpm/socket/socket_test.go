@@ -1,4 +1,4 @@
-package fpm
+package socket
 
 import (
 	"context"
@@ -29,7 +29,7 @@ func TestKernelSaysHowManyWait(t *testing.T) {
 			address = l.Addr().String()
 			for waiting := range 4 {
 				err := proc.Poll(t.Context(), 10*time.Second, func() error { // TCP's handshake ends a moment after connect
-					n, err := queued(address)
+					n, err := Waiting(address)
 					if err == nil && n != waiting {
 						err = fmt.Errorf("%d wait, want %d", n, waiting)
 					}
@@ -47,7 +47,7 @@ func TestKernelSaysHowManyWait(t *testing.T) {
 			}
 		})
 	}
-	if n, err := queued(filepath.Join(t.TempDir(), "nobody")); n != 0 || err != nil {
+	if n, err := Waiting(filepath.Join(t.TempDir(), "nobody")); n != 0 || err != nil {
 		t.Errorf("queue of nobody: %d, %v", n, err)
 	}
 }

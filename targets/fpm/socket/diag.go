@@ -1,4 +1,4 @@
-package fpm
+package socket
 
 import (
 	"encoding/binary"
@@ -10,8 +10,6 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
-
-	"scap/targets/fpm/fcgi"
 )
 
 // What the kernel's sock_diag speaks (linux/unix_diag.h, linux/inet_diag.h, net/tcp_states.h).
@@ -28,32 +26,19 @@ const (
 	maxDiagDatagrams = 4096
 )
 
-// queued asks the kernel how many connections wait to be accepted on listen. php-fpm's own "listen queue" is always 0 on
-// a unix socket, so it proves nothing. No listening socket at all is no error: nobody waits there.
-func queued(listen string) (int, error) {
-	if fcgi.Network(listen) == "unix" {
-		return queuedUnix(listen)
-	}
-	return queuedTCP(listen)
-}
-
-func queuedUnix(path string) (int, error) {
+// eachUnix names every listening unix socket of this machine, by the path that it was bound to, and how many wait there.
+func eachUnix(each func(path string, waiting int)) error {
 	request := make([]byte, unixRequestSize)
 	request[0] = unix.AF_UNIX
 	binary.NativeEndian.PutUint32(request[4:], 1<<stateListen)
 	binary.NativeEndian.PutUint32(request[12:], unixShowName|unixShowQueue)
-	total := 0
-	err := diag(request, func(m []byte) error {
-		name, waiting, err := parseUnixDiag(m)
-		if err == nil && name == path {
-			total += waiting
+	return diag(request, func(m []byte) error {
+		path, waiting, err := parseUnixDiag(m)
+		if err == nil {
+			each(path, waiting)
 		}
 		return err
 	})
-	if err != nil {
-		return 0, fmt.Errorf("ask the kernel for the queue of %s: %w", path, err)
-	}
-	return total, nil
 }
 
 // parseUnixDiag reads one listening unix socket: its name and how many wait.
@@ -82,7 +67,8 @@ func parseUnixDiag(m []byte) (name string, waiting int, err error) {
 	return name, waiting, nil
 }
 
-func queuedTCP(listen string) (int, error) {
+// waitingTCP is Waiting for host:port.
+func waitingTCP(listen string) (int, error) {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {
 		return 0, err
