@@ -95,7 +95,7 @@ func TestATrialThatSomebodyLeft(t *testing.T) {
 		h.trial = &release.Trial{Release: relC, Until: time.Now().Add(time.Hour)}
 		return h
 	}
-	says := "prod2: somebody left a trial of 0c0000000000, last claimed by d0; it is ended before anything else"
+	says := "prod2: a trial of 0c0000000000 goes on, last claimed by d0; a deploy that begins ends it first"
 	trying(t, func(t *testing.T, w *world, p Plan) {
 		h := left(w)
 		h.fail["activate"] = func(int) error {

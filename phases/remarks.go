@@ -32,7 +32,7 @@ func (r *reasons) groups() (list []string) {
 }
 
 // Remarks are what people should know of targets before a deploy of a release, and what stops none: who takes another road
-// there than the one that is configured, and why; trials that somebody left; what the runtimes say of themselves. Targets of
+// there than the one that is configured, and why; trials, which only a deploy that runs now should have; what the runtimes say of themselves. Targets of
 // which the same is to be said are named together.
 func Remarks(seen []Seen, to release.ID) (notes []string) {
 	var roads, trials, own reasons
@@ -49,7 +49,7 @@ func Remarks(seen []Seen, to release.ID) (notes []string) {
 			if claimer := s.State.Intent.Claimer; claimer != "" {
 				who = fmt.Sprintf(", last claimed by %s", claimer)
 			}
-			trials.add(s.Name(), fmt.Sprintf("somebody left a trial of %s%s; it is ended before anything else", p.Trial.Release.Short(), who))
+			trials.add(s.Name(), fmt.Sprintf("a trial of %s goes on%s; a deploy that begins ends it first", p.Trial.Release.Short(), who))
 		}
 		for _, n := range p.Notes {
 			own.add(s.Name(), n)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -203,6 +204,9 @@ func (rows hostRows) summary(w io.Writer, conf *config.Config) error {
 	} else {
 		fmt.Fprintf(w, "%d of %d hosts are not in line\n", wrong, len(rows))
 	}
+	if text := rows.warm(); text != "" {
+		fmt.Fprintf(w, "kept warm, a rename away: %s\n", text)
+	}
 	if last, ok, _ := journal.Latest(journalDir(conf)); ok { // what the journal cannot say is not worth an error here
 		fmt.Fprintf(w, "last deploy: %s by %s: %s, %q\n", last.Name, ui.Clean(last.Outline.User), orText(last.How, "has not ended"), last.Outline.Message)
 		if why := last.Outline.DespiteRed; why != "" {
@@ -213,6 +217,24 @@ func (rows hostRows) summary(w io.Writer, conf *config.Config) error {
 		}
 	}
 	return kept(w, conf)
+}
+
+// warm says on how many hosts which release has a php-fpm beside the one that serves, besides what is tried: "" for none.
+func (rows hostRows) warm() string {
+	count := map[release.ID]int{}
+	for _, r := range rows {
+		for _, id := range r.State.Proof.Road.Warm {
+			if t := r.State.Proof.Trial; t == nil || t.Release != id {
+				count[id]++
+			}
+		}
+	}
+	var parts []string
+	for id, n := range count {
+		parts = append(parts, fmt.Sprintf("%s on %d of %d hosts", id.Short(), n, len(rows)))
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, ", ")
 }
 
 // unheard is how long a watch that goes on may say nothing: it writes once a minute, after a look.

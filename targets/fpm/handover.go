@@ -150,7 +150,8 @@ func (r *Runtime) inTerm(started *time.Time, nonce *string, all []evidence) {
 	}
 }
 
-// notes are what people should know of a host and what stops no deploy.
+// notes are what people should know of a host and what stops no deploy. What is kept warm is no such thing: every host keeps
+// something after every deploy, and Road.Warm says what.
 func (r *Runtime) notes(all roster) (notes []string) {
 	if !all.Watched {
 		notes = append(notes, "no keeper watches over the masters (scap-agent keeper watch): a dead one would not be replaced")
@@ -163,11 +164,7 @@ func (r *Runtime) notes(all roster) (notes []string) {
 			notes = append(notes, fmt.Sprintf("%s: %s", p.Name, p.Problem))
 		}
 		for _, g := range p.Generations {
-			switch {
-			case g.Number == p.Published, g.Number == p.Tried:
-			case g.Alive:
-				notes = append(notes, fmt.Sprintf("%s: a master with %s is kept until %s", p.Name, g.Release.Short(), g.Until.UTC().Format(time.TimeOnly)))
-			case len(g.Orphans) > 0:
+			if g.Number != p.Published && g.Number != p.Tried && !g.Alive && len(g.Orphans) > 0 {
 				notes = append(notes, fmt.Sprintf("%s: workers %v of a dead master with %s are left", p.Name, g.Orphans, g.Release.Short()))
 			}
 		}
