@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"scap/sync/release"
 	"scap/targets/fpm/keeper"
@@ -104,14 +105,23 @@ func (r *Runtime) living(all roster) []Instance {
 	return is
 }
 
-// warm are the releases for which every pool has a sound generation besides the published one.
+// leastLeft is the time that a kept generation must have left to be gone back to: else it would end between the question and
+// the rename, while other pools' are started, and the switch would fail.
+const leastLeft = time.Minute
+
+// lasts reports whether a generation will still be there when it is to be published.
+func lasts(p keeper.PoolState, g keeper.Generation) bool {
+	return g.Number == p.Published || g.Number == p.Tried || g.Until.IsZero() || time.Until(g.Until) > leastLeft
+}
+
+// warm are the releases for which every pool has a sound generation besides the published one, that lasts.
 func (all roster) warm() []release.ID {
 	var ids []release.ID
 	for n, p := range all.pools {
 		var here []release.ID
 		serves, _ := numbered(p, p.Published)
 		for _, g := range p.Generations {
-			if sound(g) && g.Number != p.Published && g.Release != serves.Release && !slices.Contains(here, g.Release) {
+			if sound(g) && lasts(p, g) && g.Number != p.Published && g.Release != serves.Release && !slices.Contains(here, g.Release) {
 				here = append(here, g.Release)
 			}
 		}
@@ -123,10 +133,20 @@ func (all roster) warm() []release.ID {
 	return ids
 }
 
-// has reports whether every pool has a sound generation of id, the published one among them.
+// serves reports whether every pool has a sound generation of id published: nothing has to be started, and nothing stopped.
+func (all roster) serves(id release.ID) bool {
+	for _, p := range all.pools {
+		if g, ok := numbered(p, p.Published); !ok || !sound(g) || g.Release != id {
+			return false
+		}
+	}
+	return true
+}
+
+// has reports whether every pool has a sound generation of id that lasts, the published one among them.
 func (all roster) has(id release.ID) bool {
 	for _, p := range all.pools {
-		if !slices.ContainsFunc(p.Generations, func(g keeper.Generation) bool { return sound(g) && g.Release == id }) {
+		if !slices.ContainsFunc(p.Generations, func(g keeper.Generation) bool { return sound(g) && lasts(p, g) && g.Release == id }) {
 			return false
 		}
 	}

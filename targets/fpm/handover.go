@@ -34,7 +34,7 @@ func (r *Runtime) switchHandover(ctx context.Context, s release.Switch, link fun
 		return r.giveUp(ctx, g, s, link)
 	case g.broken != nil:
 		err = fmt.Errorf("nothing was changed: %w", g.broken)
-	case g.adopted && len(g.unfit) == 0 && (g.noRoom == "" || g.roster.has(s.To)):
+	case g.adopted && (g.roster.serves(s.To) || len(g.unfit) == 0 && (g.noRoom == "" || g.roster.has(s.To))):
 		proof, err = r.handover(ctx, g, s, began, link)
 		if (errors.Is(err, errPinned) || refusal(err) == keeper.NoMemory) && !s.Serving {
 			proof, err = r.replace(ctx, g, s, link)

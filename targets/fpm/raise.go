@@ -72,7 +72,7 @@ func (r *Runtime) standing(ctx context.Context, known register, i Instance, p ke
 	}
 	for g := range order {
 		c := raised{inst: i.of(g), pool: p, stays: g.Number == p.Published}
-		if g.Release != to || !sound(g) || !c.stays && !known.of(c.inst).Proven {
+		if g.Release != to || !sound(g) || !lasts(p, g) || !c.stays && !known.of(c.inst).Proven {
 			continue
 		}
 		var err error
