@@ -149,6 +149,7 @@ func triesAndAbandons(ctx context.Context, t *testing.T, r Rig) {
 func promotes(ctx context.Context, t *testing.T, r Rig) {
 	r.tries(ctx, t, r.aWhile())
 	r.shared(ctx, t)
+	tried := r.proves(ctx, t, r.A).Trial
 	before := r.Running()
 	proof, calls, err := r.switchServing(ctx, r.A, r.B)
 	if err != nil || proof.Release != r.B || calls != 1 {
@@ -157,6 +158,9 @@ func promotes(ctx context.Context, t *testing.T, r Rig) {
 	r.startedNothing(t, before)
 	if trial := r.proves(ctx, t, r.B).Trial; trial != nil {
 		t.Errorf("after it became what all get, a trial of %s is named", trial.Release.Short())
+	}
+	if tried == nil || !proof.Started.After(tried.Started) || proof.Requests >= tried.Requests {
+		t.Errorf("it serves all since %v, %d requests; what it did as a trial (%+v) is no part of that", proof.Started, proof.Requests, tried)
 	}
 	r.only(ctx, t, r.B)
 	if _, err := r.trier(t).Abandon(ctx); err != nil {
