@@ -10,6 +10,7 @@ import (
 	"os"
 
 	"scap/sync/release"
+	"scap/targets/fpm/keeper"
 	"scap/targets/fpm/namespace"
 )
 
@@ -22,9 +23,6 @@ The exit code is the command's, 128 and the signal's number when a signal ended 
 wrong arguments.
 `
 
-// keeperFile is where root says which store and served path this host has.
-const keeperFile = "/etc/scap/keeper.json"
-
 // notStarted is the exit code for a command that was not, as with env and nohup.
 const notStarted = 125
 
@@ -33,7 +31,7 @@ func runCommand(ctx context.Context, args []string, stdin *os.File, stdout, stde
 	flags := flag.NewFlagSet("scap-agent run", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.Usage = func() { fmt.Fprint(stderr, runUsage); flags.PrintDefaults() }
-	conf := flags.String("conf", keeperFile, "`file` that says root and served path when they are not given")
+	conf := flags.String("conf", keeper.DefaultFile, "`file` that says root and served path when they are not given")
 	spec := namespace.Spec{Owner: namespace.AnyOwner}
 	flags.StringVar(&spec.Root, "root", "", "`directory` of the store")
 	flags.StringVar(&spec.Served, "served", "", "`path` that leads to the current release (default: DIR/current)")

@@ -26,12 +26,13 @@ renamed to where the web server connects. Nothing waits, no host leaves its pool
 keep_previous: the way back is the same rename.
 
 Root's part of it is the keeper: a copy of scap-agent that root owns, which starts and ends php-fpm for the pools that
-/etc/scap/keeper.json names, and nothing else. ` + "`scap fpm adopt --dry-run HOST`" + ` prints all that root installs, once, and which
-lines of the web server's configuration lose requests in a handover. A host that is not adopted, or has no memory for a
-second php-fpm, is drained as with strategy drain; ` + "`scap plan` and `scap status`" + ` say so and why.
+/etc/scap/keeper.json names, and nothing else. Its watch runs all the time: it replaces a php-fpm that dies, ends those that
+were kept long enough, and starts the right one after a reboot. ` + "`scap fpm adopt --dry-run HOST`" + ` prints all that root installs,
+once, and which lines of the web server's configuration lose requests in a handover. A host that is not adopted, or has no
+memory for a second php-fpm, is drained as with strategy drain; ` + "`scap plan` and `scap status`" + ` say so and why.
 
-A command that must see one release from its beginning to its end, such as a maintenance script, is run as
-` + "`scap-agent run -- php …`" + ` on the host.`,
+A command that must see one release from its beginning to its end, such as a maintenance script, is run by ` + "`scap run -- php …`" + `
+on the host, or by ` + "`scap-agent run`" + ` where there is no scap.`,
 		Args: verbOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -49,7 +50,8 @@ one for the release that is served, it is warmed and proven, and the host goes b
 that does not come back. A host that is adopted already is left alone; with --again its php-fpm is started anew, out of the
 pool: so it takes in changed settings of PHP, a new extension or a new version, which a handover refuses while users are served.
 
-It begins only where root's part is installed and no line of the web server's configuration loses requests in a handover:
+It begins only where root's part is installed, the keeper's watch runs, and no line of the web server's configuration loses
+requests in a handover:
 upstream keepalive, scripts named by $realpath_root. Such lines are shown as a diff. --dry-run shows it, and what root
 installs, and changes nothing.
 

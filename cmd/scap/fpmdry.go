@@ -14,6 +14,7 @@ import (
 	"scap/cmd/internal/config"
 	"scap/cmd/internal/ui"
 	"scap/sync/agent"
+	"scap/targets/fpm/keeper"
 )
 
 // rehearseAdoption is scap fpm adopt --dry-run.
@@ -65,6 +66,9 @@ func (a *app) rehearse(ctx context.Context, f *fleet, h config.Host) error {
 	for _, step := range todo {
 		fmt.Fprintf(a.stdout, "  as root: %s\n", ui.Clean(step))
 	}
+	if !st.Proof.Road.Adopted && !keeperConfig(f.conf, g).Systemd {
+		fmt.Fprintf(a.stdout, "  by init, for as long as the host is up: %s watch   (not looked for; the adoption asks the keeper)\n", ui.Clean(asRoot(g)))
+	}
 	for _, p := range web.Problems {
 		fmt.Fprintf(a.stdout, "  web server: %s\n", ui.Clean(p))
 	}
@@ -85,12 +89,9 @@ func (a *app) rehearse(ctx context.Context, f *fleet, h config.Host) error {
 	return nil
 }
 
-// defaultKeeperFile is where a keeper looks that is given no --conf.
-const defaultKeeperFile = "/etc/scap/keeper.json"
-
 // keeperPaths are the program and the file of a keeper's command.
 func keeperPaths(argv []string) (program, file string) {
-	file = defaultKeeperFile
+	file = keeper.DefaultFile
 	for i, word := range argv {
 		if word == "keeper" && i > 0 {
 			program = argv[i-1]
@@ -141,6 +142,40 @@ func (f *fleet) installed(ctx context.Context, h config.Host, g *config.Group) (
 		}
 		if said.Status != 0 {
 			todo = append(todo, "install the lines of `scap config sudoers` as /etc/sudoers.d/scap, mode 0440")
+		}
+	}
+	if !keeperConfig(f.conf, g).Systemd {
+		return todo, nil
+	}
+	units, err := f.units(ctx, h, g)
+	return append(todo, units...), err
+}
+
+// asRoot is the keeper's command as root types it.
+func asRoot(g *config.Group) string {
+	program, file := keeperPaths(g.Handover.Keeper)
+	if file == keeper.DefaultFile {
+		return program + " keeper"
+	}
+	return program + " keeper --conf " + file
+}
+
+// units says what is to be done for the units of the keeper's watch and of the masters.
+func (f *fleet) units(ctx context.Context, h config.Host, g *config.Group) (todo []string, err error) {
+	for _, look := range [][2]string{
+		{"cat", fmt.Sprintf("install the units that `%s units` prints, as it says there", asRoot(g))},
+		{"is-active", "systemctl enable --now scap-keeper.service   (the keeper's watch does not run)"},
+	} {
+		argv := []string{"/usr/bin/systemctl", look[0], "scap-keeper.service"}
+		if look[0] == "cat" {
+			argv = append(argv, "scap-fpm@.service")
+		}
+		said, err := f.look(ctx, h.Name, argv...)
+		if err != nil {
+			return nil, err
+		}
+		if said.Status != 0 {
+			todo = append(todo, look[1])
 		}
 	}
 	return todo, nil

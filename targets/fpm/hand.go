@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"scap/sync/release"
 	"scap/targets/fpm/keeper"
@@ -60,6 +61,10 @@ func (r *Runtime) adoptable(ctx context.Context, emergency bool) error {
 	}
 	if _, err := r.join(*reply.State); err != nil {
 		return err
+	}
+	if !reply.State.Watched {
+		return fmt.Errorf("no watch of the keeper's runs on the host: a php-fpm that dies would not be replaced, and after a reboot none would be started; "+
+			"have it run first (systemctl enable --now scap-keeper.service, or by init: %s watch)", strings.Join(r.conf.Keeper.Command, " "))
 	}
 	_, err = r.survey(ctx, emergency)
 	return err

@@ -154,6 +154,19 @@ func TestAdoptedHostWithoutItsKeeper(t *testing.T) {
 	}
 }
 
+// TestAdoptionWantsAWatch: after a reboot of an adopted host nobody but the watch starts a php-fpm.
+func TestAdoptionWantsAWatch(t *testing.T) {
+	r, f := handing(t)
+	f.state.Adopted, f.state.Watched = false, false
+	_, err := r.Switch(t.Context(), release.Switch{From: idOf("A"), To: idOf("A"), Hand: release.Adopt}, func(context.Context) error {
+		t.Error("the link was made")
+		return nil
+	})
+	if err == nil || !strings.Contains(err.Error(), "nothing was changed: no watch") || len(f.asked) > 0 {
+		t.Errorf("%v; asked for %v", err, f.asked)
+	}
+}
+
 func TestWebServerThatNoHandoverSurvives(t *testing.T) {
 	r, _ := handing(t)
 	worker := func(script string) status {

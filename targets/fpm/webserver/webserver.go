@@ -87,7 +87,7 @@ func Read(ctx context.Context, q Question) (Answer, error) {
 	}
 	r := &reader{q: q, reached: map[string]bool{}}
 	if len(files) == 0 {
-		r.problem("no configuration of nginx or Apache is at its usual place (%s): name it as handover.web_config", strings.Join(usual, ", "))
+		r.problem("no configuration of nginx or Apache is at its usual place (%s): name it as targets.handover.web_config in scap.yaml", strings.Join(usual, ", "))
 	}
 	for _, file := range files {
 		if ctx.Err() != nil {
@@ -97,7 +97,7 @@ func Read(ctx context.Context, q Question) (Answer, error) {
 	}
 	for _, p := range q.Pools {
 		if len(files) > 0 && !r.reached[p.Listen] {
-			r.problem("nothing in %s passes requests to %s: users do not reach it, or the configuration is elsewhere (handover.web_config)",
+			r.problem("nothing in %s passes requests to %s: users do not reach it, or the configuration is elsewhere (targets.handover.web_config in scap.yaml)",
 				strings.Join(files, ", "), p.Listen)
 		}
 	}
