@@ -271,7 +271,7 @@ func TestSmallerTokenChangesNothing(t *testing.T) {
 	for op, in := range map[wire.Op]any{
 		wire.OpClaim: wire.Claim{Token: 4, Owner: "old"}, wire.OpSwitch: s, wire.OpRepair: s,
 		wire.OpOut: wire.Out{Token: 4, Out: true, Owner: "old"}, wire.OpPrune: wire.Prune{Token: 4}, wire.OpAdopt: wire.Token{Token: 4},
-		wire.OpTry: wire.Try{Switch: s, Until: time.Now().Add(time.Hour)}, wire.OpEndTry: wire.Token{Token: 4},
+		wire.OpTry: wire.Try{Switch: s, For: time.Hour}, wire.OpEndTry: wire.Token{Token: 4},
 	} {
 		err := old.Call(t.Context(), op, in, nil)
 		if !errors.Is(err, wire.Fenced) {

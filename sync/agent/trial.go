@@ -18,6 +18,7 @@ const abandonLimit = 2 * time.Minute
 // host's last intent stays as it is, and a deploy that dies leaves behind what ends by itself. After an error nothing is
 // tried, whatever was before.
 func (h *Host) try(ctx context.Context, who claim, q wire.Try) (proof release.Proof, err error) {
+	until := time.Now().Add(q.For)
 	trier, ok := h.Runtime.(Trier)
 	if !ok {
 		return proof, wire.Refused.Errorf("the runtime of this host cannot try a release beside another one")
@@ -27,9 +28,9 @@ func (h *Host) try(ctx context.Context, who claim, q wire.Try) (proof release.Pr
 			return err
 		}
 		h.did("trial claimed")
-		err := h.mayTry(in, q)
+		err := h.mayTry(in, q.Switch, until)
 		if err == nil {
-			proof, err = h.runTrial(ctx, trier, q)
+			proof, err = h.runTrial(ctx, trier, q.Switch, until)
 			h.did("trial begun")
 		}
 		if err == nil {
@@ -45,13 +46,12 @@ func (h *Host) try(ctx context.Context, who claim, q wire.Try) (proof release.Pr
 }
 
 // mayTry refuses a trial that contradicts what the host is.
-func (h *Host) mayTry(in release.Intent, q wire.Try) error {
-	s := q.Switch
+func (h *Host) mayTry(in release.Intent, s release.Switch, until time.Time) error {
 	disk, err := h.Store.Current()
 	if err != nil {
 		return fmt.Errorf("current release: %w", err)
 	}
-	switch ahead := time.Until(q.Until); {
+	switch ahead := time.Until(until); {
 	case s.To.IsZero(), s.From.IsZero(), s.To == s.From:
 		return wire.Refused.Errorf("a trial of %s beside %s: want two releases", s.To.Short(), s.From.Short())
 	case disk != s.From:
@@ -63,13 +63,13 @@ func (h *Host) mayTry(in release.Intent, q wire.Try) error {
 	case !in.Switch.To.IsZero() && in.Outcome != release.ProvenNew && in.Outcome != release.ProvenOld:
 		return wire.Refused.Errorf("the last switch of this host, to %s by %s, was not ended: repair the host", in.Switch.To.Short(), orNobody(in.Switch.Owner))
 	case ahead <= 0 || ahead > wire.MaxTrial:
-		return wire.Refused.Errorf("a trial until %s, which is in %v by the host's clock: want at most %v", q.Until.UTC().Format(time.RFC3339), ahead.Round(time.Second), wire.MaxTrial)
+		return wire.Refused.Errorf("a trial for %v more: want at most %v", ahead.Round(time.Second), wire.MaxTrial)
 	}
 	return nil
 }
 
 // runTrial has the runtime begin the trial and checks that it serves what it did, and tries what it should.
-func (h *Host) runTrial(ctx context.Context, trier Trier, q wire.Try) (release.Proof, error) {
+func (h *Host) runTrial(ctx context.Context, trier Trier, s release.Switch, until time.Time) (release.Proof, error) {
 	ctx, cancel := context.WithTimeout(ctx, h.switchLimit())
 	defer cancel()
 	if err := h.runtime.lock(ctx); err != nil {
@@ -77,25 +77,25 @@ func (h *Host) runTrial(ctx context.Context, trier Trier, q wire.Try) (release.P
 	}
 	defer h.runtime.unlock()
 	now, err := h.Runtime.State(ctx)
-	if err == nil && now.Release != q.Switch.From {
-		err = wire.Refused.Errorf("the runtime proves %s, not %s: %s", now.Release.Short(), q.Switch.From.Short(), now.Reason)
+	if err == nil && now.Release != s.From {
+		err = wire.Refused.Errorf("the runtime proves %s, not %s: %s", now.Release.Short(), s.From.Short(), now.Reason)
 	}
-	if err == nil && now.Trial != nil && now.Trial.Release != q.Switch.To {
+	if err == nil && now.Trial != nil && now.Trial.Release != s.To {
 		_, err = abandoned(trier.Abandon(ctx))
 	}
 	if err != nil {
 		return release.Proof{}, err
 	}
-	proof, err := trier.Try(ctx, q.Switch, q.Until)
+	proof, err := trier.Try(ctx, s, until)
 	switch {
 	case err != nil:
 	case ctx.Err() != nil:
 		err = context.Cause(ctx) // nobody hears that it is tried
-	case proof.Release != q.Switch.From:
+	case proof.Release != s.From:
 		err = fmt.Errorf("the runtime proves %s beside it: %s", proof.Release.Short(), proof.Reason)
 	case proof.Trial == nil:
 		err = errors.New("the runtime names no trial")
-	case proof.Trial.Release != q.Switch.To:
+	case proof.Trial.Release != s.To:
 		err = fmt.Errorf("the runtime tries %s", proof.Trial.Release.Short())
 	case proof.Trial.Reason != "":
 		err = fmt.Errorf("what is tried is not proven: %s", proof.Trial.Reason)

@@ -26,7 +26,7 @@ func triable(t *testing.T) *rig {
 }
 
 func (r *rig) tryB() wire.Try {
-	return wire.Try{Switch: r.toB(), Until: time.Now().Add(time.Hour)}
+	return wire.Try{Switch: r.toB(), For: time.Hour}
 }
 
 // tries fails the test unless id is tried on the host now; the zero ID stands for nothing.
@@ -98,8 +98,9 @@ func TestTrialThatContradictsTheHost(t *testing.T) {
 		"of what serves":     {func(q *wire.Try) { q.Switch.To = r.a }, wire.Refused},
 		"beside another one": {func(q *wire.Try) { q.Switch.From = other }, wire.Refused},
 		"not staged":         {func(q *wire.Try) { q.Switch.To = release.ID{7} }, wire.NotFound},
-		"until yesterday":    {func(q *wire.Try) { q.Until = time.Now().Add(-24 * time.Hour) }, wire.Refused},
-		"for ever":           {func(q *wire.Try) { q.Until = time.Now().Add(wire.MaxTrial + time.Hour) }, wire.Refused},
+		"until yesterday":    {func(q *wire.Try) { q.For = -24 * time.Hour }, wire.Refused},
+		"for no time":        {func(q *wire.Try) { q.For = 0 }, wire.Refused},
+		"for ever":           {func(q *wire.Try) { q.For = wire.MaxTrial + time.Hour }, wire.Refused},
 	} {
 		q := r.tryB()
 		x.edit(&q)
@@ -417,4 +418,28 @@ func (n noted) State(ctx context.Context) (release.Proof, error) {
 	p, err := n.Runtime.State(ctx)
 	p.Notes = n.notes
 	return p, err
+}
+
+// timed is a runtime that says until when it is told to try.
+type timed struct {
+	paper.Trier
+	until *time.Time
+}
+
+func (d timed) Try(ctx context.Context, s release.Switch, until time.Time) (release.Proof, error) {
+	*d.until = until
+	return d.Trier.Try(ctx, s, until)
+}
+
+// TestTrialLastsByTheHostsClock: what the deploy host's clock says is nothing to the host that has to end it.
+func TestTrialLastsByTheHostsClock(t *testing.T) {
+	r := triable(t)
+	var until time.Time
+	r.host.Runtime = timed{paper.Trier{Runtime: r.rt}, &until}
+	c, _ := r.dial(t, wire.Hello{})
+	before := time.Now()
+	r.begins(t, c)
+	if least, most := before.Add(time.Hour), time.Now().Add(time.Hour); until.Before(least) || until.After(most) {
+		t.Errorf("until %v, want between %v and %v", until, least, most)
+	}
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // Version of the protocol. An agent is uploaded by the orchestrator that talks to it, so there is no negotiation.
-const Version = 2
+const Version = 3
 
 // Op names what is asked of an agent.
 type Op string
@@ -109,13 +109,14 @@ type Out struct {
 	Owner string `json:"owner"`
 }
 
-// MaxTrial is how far ahead of the host's clock a trial may end: nobody is to forget one.
+// MaxTrial is how long a trial may last: nobody is to forget one.
 const MaxTrial = 24 * time.Hour
 
-// Try asks a host to try Switch.To on a share of its requests until then.
+// Try asks a host to try Switch.To on a share of its requests for that long from now. It is no point in time: a trial that
+// outlives its deploy must end soon, and by the host's clock alone, whatever that clock says.
 type Try struct {
 	Switch release.Switch `json:"switch"`
-	Until  time.Time      `json:"until"`
+	For    time.Duration  `json:"for"`
 }
 
 // Quiet asks for a view of what still reaches a host.

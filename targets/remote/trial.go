@@ -46,7 +46,7 @@ func (h *Host) Try(ctx context.Context, s targets.Switch, until time.Time) error
 func (h *Host) try(ctx context.Context, s targets.Switch, until time.Time) error {
 	run, cancel := context.WithTimeoutCause(ctx, h.switchWait(), errTrial)
 	defer cancel()
-	proof, sent, err := h.sendTry(run, wire.Try{Switch: s, Until: until})
+	proof, sent, err := h.sendTry(run, s, until)
 	var answered *wire.Error
 	switch {
 	case err == nil && isTried(proof, s):
@@ -63,11 +63,11 @@ func (h *Host) try(ctx context.Context, s targets.Switch, until time.Time) error
 
 // sendTry asks, and asks once more on a new session where an idle one had died. Sent reports whether the question may have
 // reached the host.
-func (h *Host) sendTry(run context.Context, q wire.Try) (proof release.Proof, sent bool, err error) {
+func (h *Host) sendTry(run context.Context, s targets.Switch, until time.Time) (proof release.Proof, sent bool, err error) {
 	ask := func() error {
 		return h.once(run, &h.work, func(ctx context.Context, c *push.Client) error {
 			sent = true
-			return c.Call(ctx, wire.OpTry, q, &proof)
+			return c.Call(ctx, wire.OpTry, wire.Try{Switch: s, For: time.Until(until)}, &proof)
 		})
 	}
 	err = ask()

@@ -53,10 +53,15 @@ func tries(t *testing.T, w *world) {
 		t.Errorf("can try: %v, %v", w.host.CanTry(st), err)
 	}
 	for range 2 {
-		if err := w.host.Try(ctx, w.toB(), anHour()); err != nil {
+		until := anHour()
+		if err := w.host.Try(ctx, w.toB(), until); err != nil {
 			t.Fatal(err)
 		}
 		w.tries(t, w.b.ID)
+		st, err := w.host.State(ctx) // the agent counts from when it is asked
+		if over := st.Proof.Trial.Until.Sub(until); err != nil || over < -time.Second || over > 10*time.Minute {
+			t.Errorf("it is tried until %v, not %v: %v", st.Proof.Trial.Until, until, err)
+		}
 	}
 	for range 2 {
 		if err := w.host.Abandon(ctx, 1); err != nil {
