@@ -208,23 +208,6 @@ func TestLedgerIsSharedAndBegunAnew(t *testing.T) {
 	settle("2", 4, 4)
 }
 
-func FuzzParseStatus(f *testing.F) {
-	const good = `{"pool":"www","process manager":"static","start time":1700000000,"start since":9,"accepted conn":15,"processes":[` +
-		`{"pid":0,"state":"Starting","request uri":"-"},{"pid":7,"state":"Idle","requests":3,"request duration":9,"request uri":"/x?\"","script":"/a.php"}]}`
-	s, err := parseStatus(fcgi.Answer{Status: 200, Body: []byte(good)})
-	if err != nil || s.Accepted != 15 || s.slots != 2 || len(s.Processes) != 1 || s.Processes[0].URI != `/x?"` || !s.Processes[0].idle() {
-		f.Fatalf("seed: %+v %v", s, err)
-	}
-	f.Add(200, []byte(good))
-	f.Add(404, []byte("File not found."))
-	f.Add(200, []byte(`{"pool":"www","processes":[]}`))
-	f.Fuzz(func(t *testing.T, code int, b []byte) {
-		if s, err := parseStatus(fcgi.Answer{Status: code, Body: b}); err == nil && (code != 200 || s.Pool == "" || s.slots == 0) {
-			t.Errorf("%q became %+v", b, s)
-		}
-	})
-}
-
 func FuzzParseFacts(f *testing.F) {
 	const good = `{"pid":7,"token":"t","path":"/srv/r","through":2,"believed":{"x":1},"opcache":{"start":9,"resets":0,"scripts":{"x":3},"foreign":[]},"settings":{"opcache.enable":"1"},"ini":"/i","version":"8.2"}`
 	a, err := parseFacts(fcgi.Answer{Status: 200, Body: []byte(good)})

@@ -2,7 +2,6 @@ package fpm
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -17,19 +16,19 @@ type status struct {
 	Manager   string         `json:"process manager"`
 	Start     int64          `json:"start time"` // of the scoreboard: a reload makes a new one
 	Accepted  int64          `json:"accepted conn"`
-	Processes []statusWorker `json:"processes"`
+	Processes []statusWorker `json:"-"`
 	slots     int            // workers that php-fpm has or is starting
 	own       string         // what marks this request among the URIs
 }
 
 type statusWorker struct {
-	PID      int    `json:"pid"`
-	State    string `json:"state"`
-	Start    int64  `json:"start time"`
-	Requests int64  `json:"requests"`
-	Duration int64  `json:"request duration"` // microseconds, of the current or the last request
-	URI      string `json:"request uri"`
-	Script   string `json:"script"`
+	PID      int
+	State    string
+	Start    int64
+	Requests int64
+	Duration int64 // microseconds, of the current or the last request
+	URI      string
+	Script   string
 }
 
 // readingHeaders is the state of a worker that has accepted a connection and has no request of it yet.
@@ -65,8 +64,8 @@ func parseStatus(a fcgi.Answer) (status, error) {
 	if a.Status != 200 {
 		return status{}, fmt.Errorf("the status page answers with status %d: is its path right?", a.Status)
 	}
-	var s status
-	if err := json.Unmarshal(a.Body, &s); err != nil {
+	s, err := readPage(a.Body)
+	if err != nil {
 		return status{}, fmt.Errorf("the status page answers %.200q: %w", a.Body, err)
 	}
 	if s.Pool == "" || len(s.Processes) == 0 || len(s.Processes) > maxWorkers {
