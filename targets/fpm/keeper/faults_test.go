@@ -145,6 +145,11 @@ func TestMemory(t *testing.T) {
 	}
 	r.denied(back, keeper.NoMemory, "MB") // the new one is not kept, it is to be shown
 	r.consistent("no memory")
+	free(1 << 20)
+	g := p.Generations[0]
+	r.kill(append([]int{g.PID}, g.Workers...)...)
+	r.gone(g.PID)
+	r.start(r.b) // nobody is served: there is no first one beside which it would be the second
 }
 
 // TestReboot: after one, every number and inode in the record means another process, and the links are gone.
@@ -276,6 +281,10 @@ func TestStartFails(t *testing.T) {
 	good, err := os.ReadFile(r.conf.Pools[0].ConfigFile)
 	r.must(err)
 	start := keeper.Request{Op: keeper.OpStart, Pool: "www", Release: r.b, Until: soon()}
+	late := keeper.Refused // by php-fpm's own test; and where that does not look, by the start that fails
+	if real.PHP7() {
+		late = ""
+	}
 	for name, c := range map[string]struct {
 		from, to string
 		code     keeper.Code
@@ -287,7 +296,7 @@ func TestStartFails(t *testing.T) {
 		"requests would be cut off":    {"process_control_timeout = 5s", "process_control_timeout = 0", keeper.Refused, "process_control_timeout"},
 		"longer than it may take":      {"process_control_timeout = 5s", "process_control_timeout = 7s", keeper.Refused, "longer"},
 		"no ping":                      {"ping.path = /fpm-ping", "ping.path = /other", keeper.Refused, "ping.path"},
-		"a user whom nobody knows":     {"user = www-data", "user = nosuchuser", keeper.Refused, "nosuchuser"},
+		"a user whom nobody knows":     {"user = www-data", "user = nosuchuser", late, "nosuchuser"},
 		"a master that ends by itself": {"pm.max_children = 1", "pm.max_children = 1\nchroot = /nonexistent", keeper.Refused, "chroot"},
 	} {
 		text := strings.Replace(string(good), c.from, c.to, 1)

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"scap/fixtures/real"
 	"scap/sync/release"
 	"scap/targets/fpm/keeper"
 )
@@ -167,7 +168,7 @@ func TestRequestChoosesNothing(t *testing.T) {
 	conf := r.conf.Run + fmt.Sprintf("/fpm-%d", g.Number)
 	text := fmt.Sprintf("; generation 1, release %s\ninclude=%s\n[global]\npid = %s.pid\ndaemonize = no\n[%s]\nlisten = %s.sock\n",
 		r.a, r.conf.Pools[0].ConfigFile, conf, r.pool, conf)
-	if !php7() {
+	if !real.PHP7() {
 		text += "pm.status_listen = " + r.conf.Run + "/stat-1.sock\n"
 	}
 	if string(b) != text {

@@ -251,9 +251,6 @@ func (r *rig) start(id release.ID) keeper.Generation {
 	return g
 }
 
-// php7 reports whether php-fpm is one that has no socket of its own for the status page and whose test looks up no users.
-func php7() bool { return strings.HasPrefix(real.FPMProgram(), "php-fpm7.") }
-
 func (r *rig) publish(number, from uint64, until time.Time) {
 	r.t.Helper()
 	r.do(keeper.Request{Op: keeper.OpPublish, Pool: "www", Generation: number, From: from, Until: until})

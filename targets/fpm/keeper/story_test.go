@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"scap/fixtures/real"
 	"scap/targets/fpm/keeper"
 )
 
@@ -27,7 +28,7 @@ func TestHandover(t *testing.T) {
 		t.Fatalf("after adoption: %+v", left)
 	}
 	one := r.start(r.a)
-	if one.Number != 1 || len(one.Workers) != 2 || one.Release != r.a || one.Wrong != "" || one.Namespace == 0 || (one.Status == "") != php7() {
+	if one.Number != 1 || len(one.Workers) != 2 || one.Release != r.a || one.Wrong != "" || one.Namespace == 0 || (one.Status == "") != real.PHP7() {
 		t.Fatalf("%+v", one)
 	}
 	r.serves(one.Socket, "A")
