@@ -154,6 +154,7 @@ func logsConfig(c *config.Config, g *config.Group, host string) any {
 	for _, f := range g.FPM {
 		if f.Trial != "" {
 			conf.Trial = append(conf.Trial, f.Trial, webserver.TrialWorker)
+			conf.Main = append(conf.Main, f.Listen, webserver.MainWorker)
 		}
 	}
 	for _, l := range g.Logs {

@@ -51,9 +51,8 @@ that does not come back. A host that is adopted already is left alone; with --ag
 pool: so it takes in changed settings of PHP, a new extension or a new version, which a handover refuses while users are served.
 
 It begins only where root's part is installed, the keeper's watch runs, and no line of the web server's configuration loses
-requests in a handover:
-upstream keepalive, scripts named by $realpath_root. Such lines are shown as a diff. --dry-run shows it, and what root
-installs, and changes nothing.
+requests in a handover: upstream keepalive, scripts named by $realpath_root. Such lines are shown as a diff. --dry-run shows
+it, and what root installs, and changes nothing.
 
 ` + exitTable,
 		Args: argCount(1, -1),

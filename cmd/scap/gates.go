@@ -26,7 +26,7 @@ func (f *fleet) gate(ph config.Phase, later []config.Phase, despiteRed string) (
 		if err != nil {
 			return nil, err
 		}
-		g.DespiteRed = despiteRed
+		g.DespiteRed, g.Share = despiteRed, float64(ph.Share)
 		gates = append(gates, among{g, f.judgedBy(name)})
 		f.judges = append(f.judges, judge{ph.Name, g, alone(name, later)})
 	}

@@ -8,8 +8,11 @@ import (
 	"strings"
 )
 
-// TrialWorker is what Apache's member for trials is to be called: its logs know a worker by such a name, not by a path.
-const TrialWorker = "fcgi://scap-trial"
+// What Apache's members for trials and for all else are to be called: its logs know a worker by such a name, not by a path.
+const (
+	MainWorker  = "fcgi://scap-main"
+	TrialWorker = "fcgi://scap-trial"
+)
 
 // apacheLine is one logical line: continued ones are joined.
 type apacheLine struct {
@@ -133,8 +136,8 @@ func (a *apache) balanced(p Pool) {
 		return
 	}
 	one, two := weights(a.q.Share)
-	want := fmt.Sprintf("BalancerMember \"unix:%s|fcgi://scap-main\" loadfactor=%d disablereuse=on\nBalancerMember \"unix:%s|%s\" loadfactor=%d disablereuse=on retry=1",
-		p.Listen, one, p.Trial, TrialWorker, two)
+	want := fmt.Sprintf("BalancerMember \"unix:%s|%s\" loadfactor=%d disablereuse=on\nBalancerMember \"unix:%s|%s\" loadfactor=%d disablereuse=on retry=1",
+		p.Listen, MainWorker, one, p.Trial, TrialWorker, two)
 	why := "trials need a balancer with two members: <Proxy balancer://scap>, and SetHandler or ProxyPassMatch to it"
 	at := first
 	if main.text != "" {
