@@ -203,6 +203,9 @@ func (c Config) trusted() error {
 				wrong = append(wrong, fmt.Errorf("pool %q: %w", p.Name, err))
 			}
 		}
+		if err := errors.Join(trustedIncludes(p.ConfigFile, includeDepth), trustedScan(p.INI)); err != nil {
+			wrong = append(wrong, fmt.Errorf("pool %q: %w", p.Name, err))
+		}
 	}
 	return errors.Join(wrong...)
 }
