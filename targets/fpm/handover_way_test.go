@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -60,5 +61,15 @@ func TestKeptOneThatIsAboutToEnd(t *testing.T) {
 		if looked := slices.Contains(f.asked, keeper.OpEnd); ok || looked != (c.warm && !c.tried) {
 			t.Errorf("%s: looked at %t, %v", name, looked, err)
 		}
+	}
+}
+
+// TestTrialThatNobodyWouldEnd: without a watch a deadline is kept by the next question only, and a dead deploy asks none.
+func TestTrialThatNobodyWouldEnd(t *testing.T) {
+	r, f := handing(t)
+	f.state.Watched = false
+	_, err := r.Try(t.Context(), release.Switch{From: idOf("A"), To: idOf("B")}, time.Now().Add(time.Hour))
+	if road := r.road(r.stand(t.Context()), took{}); err == nil || len(f.asked) > 0 || !strings.Contains(road.NoTrial, "keeper watch") || road.Strategy != release.ByHandover {
+		t.Errorf("%v; the keeper was asked for %v; road %+v", err, f.asked, road)
 	}
 }

@@ -181,6 +181,9 @@ func (r *Runtime) road(g ground, took took) release.Road {
 
 // noTrial says why nothing can be tried on this host.
 func (all roster) noTrial() string {
+	if !all.Watched {
+		return "no keeper watches over this host (scap-agent keeper watch): a trial whose deploy has died would never end"
+	}
 	for _, p := range all.pools {
 		if p.Trial == "" {
 			return fmt.Sprintf("pool %s has no second socket for a trial (php_fpm.trial)", p.Name)
