@@ -23,9 +23,6 @@ The exit code is the command's, 128 and the signal's number when a signal ended 
 wrong arguments.
 `
 
-// notStarted is the exit code for a command that was not, as with env and nohup.
-const notStarted = 125
-
 // runCommand is `scap-agent run`. The files are passed on as they are.
 func runCommand(ctx context.Context, args []string, stdin *os.File, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("scap-agent run", flag.ContinueOnError)
@@ -48,14 +45,14 @@ func runCommand(ctx context.Context, args []string, stdin *os.File, stdout, stde
 	}
 	if spec.Root == "" {
 		if err := known(*conf, &spec); err != nil {
-			fmt.Fprintf(stderr, "scap-agent run: which store? Give --root and --served: %v\n", err)
+			fmt.Fprintf(stderr, "scap-agent run: where are the releases? Give --root and --served, or let root install keeper.json: %v\n", err)
 			return 2
 		}
 	}
 	code, err := namespace.Run(ctx, spec, flags.Args(), stdin, stdout, stderr)
 	if err != nil {
 		fmt.Fprintf(stderr, "scap-agent run: %v\n", err)
-		return notStarted
+		return namespace.NotStarted
 	}
 	return code
 }

@@ -15,6 +15,7 @@ import (
 
 	"scap/sync/release"
 	"scap/sync/store"
+	"scap/targets/fpm/namespace"
 )
 
 // runEnv makes the test program `scap-agent run`.
@@ -136,8 +137,8 @@ func TestRunArguments(t *testing.T) {
 		"no command":       {here, 2, "usage"},
 		"no store":         {[]string{"--conf", "/nowhere", "true"}, 2, "--root"},
 		"no ID":            {append(here[:4:4], "--release", "x", "true"), 2, "release"},
-		"no such release":  {append(here[:4:4], "--release", strings.Repeat("ab", 32), "true"), notStarted, "abab"},
-		"no such command":  {append(here[:4:4], "no-such-command"), notStarted, "no-such-command"},
+		"no such release":  {append(here[:4:4], "--release", strings.Repeat("ab", 32), "true"), namespace.NotStarted, "abab"},
+		"no such command":  {append(here[:4:4], "no-such-command"), namespace.NotStarted, "no-such-command"},
 	} {
 		out, err := asRun(uint32(os.Geteuid()), c.args...).CombinedOutput()
 		code := 0

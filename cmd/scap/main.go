@@ -24,6 +24,7 @@ func main() {
 func process(a *app, args []string) int {
 	// A deploy outlives the terminal that started it: a hang-up, a closed pipe or a vanished screen must not end it
 	// between two hosts. What cannot be printed is still in the journal.
+	a.nohup = signal.Ignored(syscall.SIGHUP)
 	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
 	a.stderr = &patient{w: a.stderr}
 	a.background = behind
@@ -34,7 +35,7 @@ func process(a *app, args []string) int {
 func (a *app) run(ctx context.Context, args []string) int {
 	s := watchSignals(ctx, a.announce)
 	defer s.stop()
-	a.leave = s.leave
+	a.leave, a.deaf = s.leave, s.stop
 	return a.execute(s.ctx, args)
 }
 

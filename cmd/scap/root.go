@@ -23,6 +23,9 @@ type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	leave          context.Context
+	// deaf gives signals back to whoever takes them; nohup says that the program was started to ignore a hang-up.
+	deaf  func()
+	nohup bool
 	// background starts this program with args, its words in the file at path, to outlive this process. Nil starts none.
 	background func(path string, args []string) error
 	// through is what records go through on their way into a journal. It is nil but in tests, which die there.

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -22,14 +25,20 @@ func newRunCommand(a *app) *cobra.Command {
 		Long: `Runs COMMAND, such as a maintenance script, in a mount namespace in which the served path leads to the release that this
 machine serves now and to no other, as its php-fpm does with strategy handover. A deploy in the middle changes nothing of
 what the command reads, and the release stays on the disk for as long as it runs. It runs as you; outside of the releases
-it sees the machine as it is. The exit code is the command's.
+it sees the machine as it is. Signals are the command's, Ctrl-C too. The exit code is the command's, 125 when it was not
+started.
 
 It is for a target, such as a maintenance host, that has scap and its configuration; on any other target ` + "`scap-agent run`" + `
 does the same. ` + "`scap mwscript`" + ` runs a script out of a release that only this deploy host has.`,
 		Example: `  scap run -- php /srv/mediawiki/multiversion/MWScript.php showJobs.php --wiki=enwiki
   scap run --release 3f1c -- ls /srv/mediawiki`,
 		Args: argCount(1, -1),
-		RunE: func(cmd *cobra.Command, args []string) error { return a.runInside(cmd.Context(), name, group, args) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("release") && name == "" {
+				return usage(errors.New("--release: say which, or leave it out for the one that is served"))
+			}
+			return a.runInside(cmd.Context(), name, group, args)
+		},
 	}
 	cmd.Flags().StringVar(&name, "release", "", "see this `RELEASE`; its first digits are enough")
 	cmd.Flags().StringVar(&group, "group", "", "this machine has the paths of this `GROUP`; by default of the group that names it, else those under targets")
@@ -56,11 +65,34 @@ func (a *app) runInside(ctx context.Context, name, group string, argv []string) 
 			return err
 		}
 	}
-	code, err := namespace.Run(ctx, spec, argv, a.stdin, a.stdout, a.stderr)
-	if err == nil && code != 0 {
+	stderr := a.commands()
+	code, err := namespace.Run(context.WithoutCancel(ctx), spec, argv, a.stdin, a.stdout, stderr)
+	switch {
+	case err != nil:
+		return coded{namespace.NotStarted, fmt.Errorf("%s was not started: %w", argv[0], err)}
+	case code != 0:
 		return coded{code, errQuiet}
 	}
-	return err
+	return nil
+}
+
+// commands gives the terminal and the signals to the command that runs in this process's place: it is nothing that could be
+// taken back. It returns where errors go.
+func (a *app) commands() io.Writer {
+	if a.deaf != nil {
+		a.deaf()
+	}
+	quiet := []os.Signal{syscall.SIGPIPE}
+	if !a.nohup {
+		quiet = append(quiet, syscall.SIGHUP)
+	}
+	heard := make(chan os.Signal, 1)
+	signal.Notify(heard, quiet...) // they are ignored for a deploy's sake, and what is ignored is inherited
+	signal.Stop(heard)
+	if p, ok := a.stderr.(*patient); ok {
+		return p.w
+	}
+	return a.stderr
 }
 
 // ownGroup is the group whose paths this machine has.
@@ -101,8 +133,11 @@ func keptThere(root, name string) (release.ID, error) {
 			found = append(found, id)
 		}
 	}
-	if len(found) != 1 {
-		return release.ID{}, usage(fmt.Errorf("--release %s: %d releases in %s begin so", name, len(found), root))
+	switch len(found) {
+	case 0:
+		return release.ID{}, usage(fmt.Errorf("--release %s: no release in %s/releases begins so", name, root))
+	case 1:
+		return found[0], nil
 	}
-	return found[0], nil
+	return release.ID{}, usage(fmt.Errorf("--release %s: %d releases in %s/releases begin so: give more digits", name, len(found), root))
 }

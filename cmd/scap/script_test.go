@@ -42,6 +42,7 @@ import (
 //	counts FILE            write a record of six hosts' counts from 18:00 to 18:20; from 18:15 two of them fail ten times as often
 //	watched HOW            wait for the end of the last deploy's watch
 //	rare PAGE              from now on users ask for it too
+//	target                 $WORK/served of this machine leads to a release of A; $WORK/root has one of B too; $A and $B are their names
 //
 // wikiWords has those about changes under review. $WORK is the script's directory, in its files too; $ROOT is that of the source.
 func TestScripts(t *testing.T) {
@@ -53,6 +54,7 @@ func TestScripts(t *testing.T) {
 		"exits": (*story).exits, "start": (*story).start, "ends": (*story).ends, "hold": (*story).hold, "fleet": (*story).fleet,
 		"stage": (*story).stage, "serves": (*story).serves, "gone": (*story).gone, "back": (*story).back,
 		"swap": (*story).swap, "recorded": (*story).recorded, "counts": (*story).counts, "watched": (*story).watched, "rare": (*story).rare,
+		"target": (*story).target,
 		"locked": (*story).locked, "unlocked": (*story).unlocked, "becomes": (*story).becomes, "says": (*story).says,
 	}
 	maps.Copy(words, wikiWords())

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 )
 
@@ -47,11 +48,11 @@ func watchSignals(parent context.Context, say func(text string)) *signals {
 			}
 		}
 	}()
-	return &signals{ctx: ctx, leave: leave, stop: func() {
+	return &signals{ctx: ctx, leave: leave, stop: sync.OnceFunc(func() {
 		signal.Stop(got)
 		close(done)
 		<-ended
 		cancel(nil)
 		abandon(nil)
-	}}
+	})}
 }

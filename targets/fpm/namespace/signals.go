@@ -16,9 +16,15 @@ type forwarder struct {
 	wg     sync.WaitGroup
 }
 
+// catchSignals begins to collect what is to be passed on. What this process was started to ignore, as by nohup, the command
+// ignores too.
 func catchSignals() *forwarder {
 	f := &forwarder{caught: make(chan os.Signal, 16), done: make(chan struct{})}
-	signal.Notify(f.caught, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2)
+	for _, s := range []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2} {
+		if !signal.Ignored(s) {
+			signal.Notify(f.caught, s)
+		}
+	}
 	return f
 }
 
