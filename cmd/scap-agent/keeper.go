@@ -14,7 +14,8 @@ import (
 const keeperUsage = `usage: scap-agent keeper [--conf FILE]
 
 Root's part of a handover: answers requests, one line of JSON each, until standard input ends. One rule of sudoers allows it to
-the deploy user, with exactly these words: deploy ALL=(root) NOPASSWD: /usr/lib/scap/scap-agent keeper
+the deploy user, with exactly these words; scap config sudoers prints it with the user and the path of scap.yaml:
+    mwdeploy ALL=(root) NOPASSWD: /usr/local/sbin/scap-agent keeper
 
 scap-agent keeper [--conf FILE] watch    keeps masters alive and deadlines kept, for as long as it runs; started by init
 scap-agent keeper [--conf FILE] units    prints the units for a host with systemd

@@ -30,6 +30,16 @@ func main() {
 	os.Exit(run(context.Background(), os.Args[1:], pollable(os.Stdin), pollable(os.Stdout), os.Stderr, open))
 }
 
+const usage = `usage: scap-agent
+
+Serves one session of scap on standard input and output, as the deploy user of a target. scap copies it there and starts it.
+
+scap-agent run -- COMMAND    runs a command that sees one release from its beginning to its end
+scap-agent keeper            root's part of a handover
+
+Each has its own --help. Exit code 0: the session ended; 1: it broke; 2: wrong arguments.
+`
+
 // opener makes the host that an orchestrator describes.
 type opener func(context.Context, agent.Config) (*agent.Host, error)
 
@@ -37,13 +47,17 @@ type opener func(context.Context, agent.Config) (*agent.Host, error)
 func run(ctx context.Context, args []string, stdin io.ReadCloser, stdout io.WriteCloser, stderr io.Writer, open opener) int {
 	flags := flag.NewFlagSet("scap-agent", flag.ContinueOnError)
 	flags.SetOutput(stderr)
+	flags.Usage = func() { fmt.Fprint(stderr, usage); flags.PrintDefaults() }
 	version := flags.Bool("version", false, "print the SHA-256 of this program and exit")
 	allowRoot := flags.Bool("allow-root", false, "run although the user is root")
-	if err := flags.Parse(args); err != nil {
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
 		return 2
 	}
 	if flags.NArg() > 0 {
-		fmt.Fprintf(stderr, "scap-agent: %q is no argument of mine: I am started by scap and speak its protocol\n", flags.Arg(0))
+		fmt.Fprintf(stderr, "scap-agent: %q is no argument of mine: I am started by scap and speak its protocol; see scap-agent --help\n", flags.Arg(0))
 		return 2
 	}
 	if *version {

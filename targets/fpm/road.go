@@ -38,9 +38,9 @@ func (r *Runtime) stand(ctx context.Context) (g ground) {
 		err = fmt.Errorf("it answers without a state")
 	}
 	if err != nil {
-		g.unfit = append(g.unfit, fmt.Sprintf("the keeper cannot be asked: %v", err))
+		g.unfit = append(g.unfit, fmt.Sprintf("the keeper cannot be asked (`scap fpm adopt --dry-run` says what root is to install): %v", err))
 		if listen := r.renamed(); listen != "" {
-			g.adopted, g.broken = true, fmt.Errorf("%s is a link of the keeper's, and the keeper cannot be asked: %w", listen, err)
+			g.adopted, g.broken = true, fmt.Errorf("%s is a link of the keeper's, and the keeper cannot be asked (`scap fpm adopt --dry-run` says what root is to install): %w", listen, err)
 		}
 		return g
 	}

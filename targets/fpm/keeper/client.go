@@ -13,7 +13,7 @@ import (
 
 // Client asks the keeper of this host, one process a question. It is safe for concurrent use.
 type Client struct {
-	// Command speaks the keeper's protocol, as root: sudo -n /usr/lib/scap/scap-agent keeper. No shell reads it.
+	// Command speaks the keeper's protocol, as root: sudo -n /usr/local/sbin/scap-agent keeper. No shell reads it.
 	Command []string
 }
 
@@ -28,7 +28,7 @@ func (e *Error) Error() string { return e.Text }
 
 // ErrUnusable wraps what hinders a question from being answered at all: no such program, no right to run it, a
 // configuration that the keeper refuses. What it was asked for may have happened if the keeper died on the way.
-var ErrUnusable = errors.New("the keeper is not usable")
+var ErrUnusable = errors.New("it cannot be used")
 
 // Do asks for one operation. The error is an *Error when the keeper says no, and wraps ErrUnusable when it says nothing. When
 // ctx ends the keeper is told, and Do returns as soon as the keeper has: at a point where nothing is half done.
@@ -48,7 +48,10 @@ func (c Client) Do(ctx context.Context, q Request) (Reply, error) {
 	ended := cmd.Run()
 	reply, err := parseReply(out.Bytes())
 	if err != nil {
-		err = fmt.Errorf("%w: %s: %w", ErrUnusable, strings.Join(c.Command, " "), errors.Join(ended, err))
+		if ended != nil && len(out.Bytes()) == 0 {
+			err = ended // which says why there is no reply
+		}
+		err = fmt.Errorf("%w: %s: %w", ErrUnusable, strings.Join(c.Command, " "), err)
 		if text := strings.TrimSpace(said.String()); text != "" {
 			err = fmt.Errorf("%w: %s", err, text)
 		}

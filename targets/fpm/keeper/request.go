@@ -21,7 +21,7 @@ func parseRequest(line []byte) (Request, error) {
 	}
 	var q Request
 	if err := strict(line, &q); err != nil {
-		return Request{}, fmt.Errorf("a request that is none: %w", err)
+		return Request{}, fmt.Errorf("a request that this keeper cannot read: %w; is another version of it than scap's installed?", err)
 	}
 	return q, q.check()
 }
@@ -29,7 +29,7 @@ func parseRequest(line []byte) (Request, error) {
 func (q Request) check() error {
 	may, ok := takes[q.Op]
 	if !ok {
-		return fmt.Errorf("operation %.40q: there is none of that name", q.Op)
+		return fmt.Errorf("operation %.40q: this keeper knows none of that name: another version of it than scap's is installed", q.Op)
 	}
 	has := map[string]bool{
 		"pool": q.Pool != "", "release": !q.Release.IsZero(), "generation": q.Generation != 0, "from": q.From != 0,

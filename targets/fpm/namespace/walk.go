@@ -50,7 +50,7 @@ func openRoot(path string, strict bool) (*root, error) {
 	}
 	if err != nil {
 		w.close()
-		return nil, fmt.Errorf("open %s: %w", path, err)
+		return nil, fmt.Errorf("the releases in %s: %w", path, err)
 	}
 	return &root{fd: w.fd, name: path, real: w.real, uid: st.Uid}, nil
 }
