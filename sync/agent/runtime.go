@@ -22,15 +22,28 @@ type Trier interface {
 
 // Runtime is what executes a release on a host: php-fpm, its model, or nothing at all. Calls come one at a time.
 type Runtime interface {
-	// State asks the runtime, afresh, what it runs. It returns an error only when it could not ask at all; a runtime
-	// that is down, mixed or wrongly configured is a Proof with a Reason.
+	// State asks the runtime, afresh, what it runs for users. It returns an error only when it could not ask at all; a
+	// runtime that is down, mixed or wrongly configured is a Proof with a Reason. What is kept warm is in its Road, what is
+	// tried on a share of the requests is its Trial; neither changes what Release names.
 	State(ctx context.Context) (release.Proof, error)
 
-	// Switch makes the runtime run s.To in place of s.From. It calls link exactly when no process of the runtime can
-	// run code or read files (or, for the reload strategy, right before the reload signal); link swaps the host's
-	// `current` and is repeatable. On a nil error the returned Proof names s.To. On any other end Switch has changed
-	// nothing that it did not say: the caller then reads State and, if that is not s.From, calls Switch the other way.
-	// Switch does not give up half way because ctx ends after the runtime was stopped.
+	// Switch makes the runtime run s.To in place of s.From. link swaps the host's `current` and is repeatable. It is called
+	// when no process that serves users, or ever will, reads what `current` names:
+	//   - drain: every process of the runtime has ended, and none is started before it returns;
+	//   - reload: right before the reload signal;
+	//   - handover: while users are served. The runtime of s.From and that of s.To, which is proven by then, each see their
+	//     one release and no link of the host's; what link moves is for commands and jobs alone. Users move right after it.
+	// On a nil error the returned Proof names s.To. On any other end Switch has changed nothing that it did not say: the
+	// caller then reads State and, if that is not s.From, calls Switch the other way. Switch does not give up half way
+	// because ctx ends after the runtime was stopped, or link was called.
+	//
+	// With s.Serving users reach the host from beginning to end: a runtime that would have to stop for the switch refuses,
+	// with nothing changed and link not called. Only a handover can be done so. With s.Hand, which goes with a host that
+	// nobody reaches, whose the runtime is changes hands too; s.From may then be s.To. After an error it is again whose it
+	// was as far as that can be had, and the caller's Switch back has the opposite Hand.
+	//
+	// The Proof's Road says by which strategy the next switch would go. A runtime whose strategy is handover keeps that of
+	// s.From warm for a while, so that the way back is one more Switch, by rename.
 	Switch(ctx context.Context, s release.Switch, link func(context.Context) error) (release.Proof, error)
 
 	// Quiet watches for window and reports what still reaches the runtime.

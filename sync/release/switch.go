@@ -15,9 +15,11 @@ type Switch struct {
 	// Emergency asks for the swap and restart at once, without waiting for requests in flight.
 	Emergency bool `json:"emergency,omitempty"`
 	// Serving says that users reach the host while it switches: a runtime that would have to stop for it must refuse, with
-	// nothing changed. Without it the host is out of the pool, and any road will do.
+	// nothing changed. Without it nobody does, the host being out of the pool, or losing requests is allowed (Emergency, or
+	// a reload that loses none), and any road will do. Of a target behind balancers it asks that the host does not leave them.
 	Serving bool `json:"serving,omitempty"`
 	// Hand asks a host, out of the pool, to hand its runtime over to scap or back to its distribution as part of the switch.
+	// From and To may then be one release, and a host that proves To already is switched all the same. Not with Serving.
 	Hand Hand `json:"hand,omitempty"`
 }
 

@@ -45,7 +45,10 @@ type Options struct {
 	Reload bool
 	// Handover: the runtime starts the new release beside the old one and changes over by a rename, so nothing is drained nor
 	// waited for on a host whose State says that its road is a handover, and that is in the pool and proves no other release
-	// than the one to leave. Any other is drained, as is one that finds out at the last moment that it would have to stop.
+	// than the one to leave. Any other is drained, as is one that finds out at the last moment that it would have to stop,
+	// unless the Switch says Serving: then it is left as it is. A Switch with a Hand goes through the whole pool transaction,
+	// and is made on a host that proves To already. What the host is asked for says Serving exactly when users reach it and the
+	// road is a handover.
 	Handover bool
 	// Note is told, for people, what went another way than it was configured to, such as a host that was drained because it
 	// could not hand over. It may be called for several hosts at once; nil: nobody is told.
