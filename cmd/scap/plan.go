@@ -151,7 +151,11 @@ func showPhases(w io.Writer, conf *config.Config, p phases.Plan) {
 		if len(ph.Targets) == 1 {
 			hosts = "host"
 		}
-		fmt.Fprintf(w, "phase %s: %d %s%s, %d at a time, %s\n", ph.Name, len(ph.Targets), hosts, places(conf, ph.Name), ph.Fanout.Width, gate)
+		first := ""
+		if ph.Share > 0 {
+			first = fmt.Sprintf(", first on %.3g%% of their requests where they can hand over", 100*ph.Share)
+		}
+		fmt.Fprintf(w, "phase %s: %d %s%s, %d at a time%s, %s\n", ph.Name, len(ph.Targets), hosts, places(conf, ph.Name), ph.Fanout.Width, first, gate)
 	}
 }
 

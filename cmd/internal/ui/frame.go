@@ -179,7 +179,7 @@ func (v *Screen) phaseLine(p *stage, whole bool) row {
 		r = append(r, span{dim, " " + Took(until.Sub(p.began))})
 	}
 	if n := p.count(onTrial); n > 0 {
-		r = append(r, span{yellow, fmt.Sprintf(" %d on trial%s", n, p.shared())})
+		r = append(r, span{yellow, fmt.Sprintf(" %d on trial%s", n, p.shared(" (%s)"))})
 	}
 	if n := p.count(failed) + p.count(out); n > 0 {
 		r = append(r, span{red, fmt.Sprintf(" %d failed", n)})

@@ -8,12 +8,12 @@ import (
 	"scap/phases/journal"
 )
 
-// shared says of a phase how much goes to the release while it is tried: " at 5%", "" when that is not known.
-func (p *stage) shared() string {
+// shared says of a phase how much goes to the release while it is tried, in format: "" when that is not known.
+func (p *stage) shared(format string) string {
 	if p.share <= 0 {
 		return ""
 	}
-	return " at " + strconv.FormatFloat(p.share*100, 'g', 4, 64) + "%"
+	return fmt.Sprintf(format, strconv.FormatFloat(p.share*100, 'g', 4, 64)+"%")
 }
 
 // tellTrial tells what became of a trial. The intents are seen in the grid and told by their outcomes.
@@ -28,7 +28,7 @@ func (s *story) tellTrial(r journal.Record, took time.Duration) []line {
 	switch {
 	case r.Act == journal.Try && r.Kind == journal.Done:
 		tried := p.count(onTrial) + p.count(proven)
-		return say("%s", joined(fmt.Sprintf("%s tries %s%s, %d/%d, %s", name, Short(r.To), p.shared(), tried, len(p.hosts), Took(took)), Clean(r.Text)))
+		return say("%s", joined(fmt.Sprintf("%s tries %s%s, %d/%d, %s", name, Short(r.To), p.shared(" at %s"), tried, len(p.hosts), Took(took)), Clean(r.Text)))
 	case r.Act == journal.Try && h.cell == returned:
 		return cry("%s", joined(fmt.Sprintf("%s not tried, proven on %s, %s", name, Short(s.from), Took(took)), s.fresh(r.Text)))
 	case r.Act == journal.Try:
