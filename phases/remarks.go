@@ -32,8 +32,8 @@ func (r *reasons) groups() (list []string) {
 }
 
 // Remarks are what people should know of targets before a deploy of a release, and what stops none: who takes another road
-// there than the one that is configured, and why; trials, which only a deploy that runs now should have; what the runtimes say of themselves. Targets of
-// which the same is to be said are named together.
+// there than the one that is configured, and why; trials, which only a deploy that runs now should have; what the runtimes say
+// of themselves. Targets of which the same is to be said are named together.
 func Remarks(seen []Seen, to release.ID) (notes []string) {
 	var roads, trials, own reasons
 	for _, s := range seen {

@@ -19,10 +19,11 @@ import (
 // Resume ends a deploy that died or was left. past is its journal so far, which r.Journal goes on with; p has its name,
 // its targets and its pools, while From and To are taken from past.
 //
-// It goes back to From, unless the journal says that every phase had passed its gate and no way back had begun, or that
-// the deploy was itself a rollback: then it goes on to To. What a target serves it asks the target; of the journal it
-// believes only what the deploy was for. On to To it takes no suspect along: that stays out, and is named. It goes past targets that do not answer and names them. It may die itself, at
-// any instant, and be resumed. It refuses, and changes nothing, when another deploy has claimed a target since.
+// It goes back to From, unless the journal says that every phase had passed its gate and no way back had begun, or that the
+// deploy was itself a rollback: then it goes on to To. What a target serves it asks the target; of the journal it believes only
+// what the deploy was for. On to To it takes no suspect along: that stays out, and is named. It goes past targets that do not
+// answer and names them. It may die itself, at any instant, and be resumed. It refuses, and changes nothing, when another
+// deploy has claimed a target since.
 //
 // Like Run it returns nil when To is proven on every target, and an *Ended otherwise: with journal.RolledBack every
 // target is proven on From.

@@ -17,8 +17,8 @@ type arm struct{ n, x int64 }
 func (a *arm) add(b arm) { a.n += b.n; a.x += b.x }
 
 // traffic makes the ticks of one run. The totals of the arms come from one stream of random numbers, the hosts they fall on
-// from another and what was before from a third, so that every rule judges the same totals however long another one looked at the hosts. It reuses its cells:
-// a tick is good until the next.
+// from another and what was before from a third, so that every rule judges the same totals however long another one looked at
+// the hosts. It reuses its cells: a tick is good until the next.
 type traffic struct {
 	s                 Scenario
 	totals, places    random

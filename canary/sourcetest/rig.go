@@ -9,7 +9,8 @@ import (
 	"scap/canary"
 )
 
-// What the suite's events are about. Where a host serves two releases at once, Release is the one that is tried. A rig whose source is configured with releases or signals configures these.
+// What the suite's events are about. Where a host serves two releases at once, Release is the one that is tried. A rig whose
+// source is configured with releases or signals configures these.
 const (
 	Release = "9f2c4e6a8b0d1f3e5a7c9b1d3f5e7a9c0b2d4f6e8a1c3e5f7b9d1a3c5e7f9b1d" // what every Host given to a rig runs
 	Earlier = "1a3c5e7f9b2d4f6a8c0e1b3d5f7a9c2e4b6d8f0a2c4e6b8d0f1a3c5e7b9d2f4a" // what ran before

@@ -15,7 +15,8 @@ import (
 
 // Serve answers one connection until it ends, then returns nil; a broken connection or protocol is an error. When the
 // connection is gone or ctx ends, what is under way is given up, except for a switch, a repair, an adoption or the end of a
-// trial that has begun: Serve returns after its end. A trial that was being begun is taken back. Rw is closed if it can be; one that cannot must end by itself.
+// trial that has begun: Serve returns after its end. A trial that was being begun is taken back. Rw is closed if it can be; one
+// that cannot must end by itself.
 func Serve(ctx context.Context, h *Host, rw io.ReadWriter) error {
 	return ServeWith(ctx, func(context.Context, Config) (*Host, error) { return h, nil }, rw)
 }

@@ -203,7 +203,8 @@ func (r *Runtime) sign(ctx context.Context, instances []Instance, id release.ID)
 	return err
 }
 
-// retire ends what is over after a switch: dead masters' orphans, and, unless they are kept, the old masters. What cannot be ended now ends by its deadline, and is told.
+// retire ends what is over after a switch: dead masters' orphans, and, unless they are kept, the old masters. What cannot be
+// ended now ends by its deadline, and is told.
 func (r *Runtime) retire(ctx context.Context, next []raised, hasten bool) (notes []string) {
 	tell := func(err error) {
 		if err != nil {

@@ -17,8 +17,9 @@ import (
 // status page, which keeps only the last URI of each worker, names each of them.
 const sampleEvery = 50 * time.Millisecond
 
-// Quiet watches every instance for window, on an adopted host every master that lives, kept ones too. Requests of the agent itself and those to ignored paths do not count; a request
-// whose path was not seen counts as one from outside. Active and Queued are as of the end of the window.
+// Quiet watches every instance for window, on an adopted host every master that lives, kept ones too. Requests of the agent
+// itself and those to ignored paths do not count; a request whose path was not seen counts as one from outside. Active and
+// Queued are as of the end of the window.
 func (r *Runtime) Quiet(ctx context.Context, window time.Duration) (release.Quiet, error) {
 	q := release.Quiet{Window: window}
 	instances, err := r.watched(ctx)

@@ -11,9 +11,10 @@ import (
 	"time"
 )
 
-// Serve answers the requests that come line by line, one after the other, until in ends. Every line gets one Reply; a line
-// that is too long ends the session, since nobody knows where the next one begins. An operation that has begun is ended, also
-// when nobody reads the reply any more, and one that still waits for others then is never begun; a cancelled ctx stops it where that leaves nothing half done. conf is what Load returned.
+// Serve answers the requests that come line by line, one after the other, until in ends. Every line gets one Reply; a line that
+// is too long ends the session, since nobody knows where the next one begins. An operation that has begun is ended, also when
+// nobody reads the reply any more, and one that still waits for others then is never begun; a cancelled ctx stops it where that
+// leaves nothing half done. conf is what Load returned.
 func Serve(ctx context.Context, conf Config, in io.Reader, out io.Writer) error {
 	k, err := open(conf)
 	if err != nil {

@@ -190,8 +190,5 @@ func (r *Release) Path() string { return filepath.Join(r.real, releasesName, r.s
 // Inode returns the inode of its directory.
 func (r *Release) Inode() uint64 { return r.stat.Ino }
 
-// File returns the pin, to be given to a process that is to hold it too. It stays the Release's own.
-func (r *Release) File() *os.File { return r.pin }
-
 // Close lets go of the pin; processes that inherited it still hold it.
 func (r *Release) Close() error { return r.pin.Close() }

@@ -31,9 +31,9 @@ const stopWait = 10 * time.Second
 // when a signal ended it. An error means that the command was never started, or that ctx ended first, and then it was
 // terminated. The release stays pinned as long as the command, or any process that it leaves behind, lives.
 //
-// SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 are passed on, unless the program ignores them; SIGINT and SIGQUIT too unless they come from a terminal, which sends
-// them to the command itself. Root gets a mount namespace; everybody else a user namespace beside it, in which he is himself
-// without any right more than he had: files of others look like nobody's, and sudo does not work.
+// SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2 are passed on, unless the program ignores them; SIGINT and SIGQUIT too unless they come
+// from a terminal, which sends them to the command itself. Root gets a mount namespace; everybody else a user namespace beside
+// it, in which he is himself without any right more than he had: files of others look like nobody's, and sudo does not work.
 //
 // The program must call Entrance first in its main.
 func Run(ctx context.Context, s Spec, argv []string, stdin io.Reader, stdout, stderr io.Writer) (int, error) {
