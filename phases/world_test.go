@@ -42,6 +42,8 @@ type world struct {
 	notes   int // events so far
 	killAt  int // the event at which the orchestrator dies; 0 never
 	dead    bool
+	kinds   map[string]bool // of the events so far
+	diedAt  string          // the kind of the event at which it died
 	passed  map[string]bool // hosts covered by a pass of a gate
 	broken  []string        // violated invariants
 	full    bool            // the journal's disk is full
@@ -74,6 +76,7 @@ type host struct {
 	notes    []string
 	trial    *release.Trial
 	terms    []time.Time // until when each trial was to last
+	asked    string      // what it was called for last
 }
 
 var (
@@ -84,7 +87,7 @@ var (
 )
 
 func newWorld(groups ...string) *world {
-	w := &world{passed: map[string]bool{}, shared: map[string]bool{}}
+	w := &world{passed: map[string]bool{}, shared: map[string]bool{}, kinds: map[string]bool{}}
 	for _, g := range groups {
 		name, n := g[:len(g)-1], int(g[len(g)-1]-'0')
 		for i := range n {
@@ -119,11 +122,14 @@ func (w *world) names() (out []string) {
 	return out
 }
 
-// event is a moment at which the orchestrator may die. It reports whether it is dead. The caller holds mu.
-func (w *world) event() bool {
+// event is a moment of some kind at which the orchestrator may die. It reports whether it is dead. The caller holds mu.
+func (w *world) event(kind string) bool {
 	w.notes++
+	if !w.dead {
+		w.kinds[kind] = true
+	}
 	if w.notes == w.killAt {
-		w.dead = true
+		w.dead, w.diedAt = true, kind
 	}
 	return w.dead
 }
@@ -139,7 +145,7 @@ func (w *world) Append(r journal.Record) (journal.Record, error) {
 	if w.full {
 		return r, errors.New("no space left on device")
 	}
-	if w.event() { // before it is on the disk
+	if w.event(fmt.Sprint("before ", r.Kind, " ", r.Act)) { // it is not on the disk
 		return r, errDead
 	}
 	if _, err := json.Marshal(r); err != nil {
@@ -147,7 +153,7 @@ func (w *world) Append(r journal.Record) (journal.Record, error) {
 	}
 	r.Seq, r.Deploy = uint64(len(w.records)+1), "d1"
 	w.records = append(w.records, r)
-	if w.event() { // after it is on the disk
+	if w.event(fmt.Sprint("after ", r.Kind, " ", r.Act)) { // it is on the disk
 		return r, errDead
 	}
 	return r, nil
@@ -178,7 +184,8 @@ func (h *host) call(ctx context.Context, what string) error {
 func (h *host) fault(what string) error {
 	h.w.mu.Lock()
 	defer h.w.mu.Unlock()
-	if h.w.event() {
+	h.asked = what
+	if h.w.event("call " + what) {
 		return errDead
 	}
 	h.calls[what]++
@@ -197,7 +204,7 @@ func (h *host) fault(what string) error {
 func (h *host) answer(err error) error {
 	h.w.mu.Lock()
 	defer h.w.mu.Unlock()
-	if h.w.event() {
+	if h.w.event("answer " + h.asked) {
 		return errDead
 	}
 	return err
