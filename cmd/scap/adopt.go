@@ -42,10 +42,7 @@ func (a *app) runAdopt(ctx context.Context, names []string) error {
 		return err
 	}
 	seen := phases.Survey(ctx, d.fleet.all(), surveyLimit)
-	token := uint64(0)
-	for _, s := range seen {
-		token = max(token, s.State.Intent.Token)
-	}
+	token := nextToken(seen)
 	owner := phases.RepairOwner(who())
 	var errs []error
 	lost := "" // what one host did not survive is likely wrong on all
@@ -55,7 +52,7 @@ func (a *app) runAdopt(ctx context.Context, names []string) error {
 		case lost != "" && s.State.Serving && (s.State.Plain || halfAdopted(s.State)):
 			errs = append(errs, notTried(s.Name(), lost))
 		default:
-			err := d.adopt(ctx, s, token+1, owner)
+			err := d.adopt(ctx, s, token, owner)
 			if errors.Is(err, targets.ErrOut) {
 				lost = s.Name()
 			}
@@ -67,6 +64,15 @@ func (a *app) runAdopt(ctx context.Context, names []string) error {
 		return coded{exitInconsistent, err}
 	}
 	return err
+}
+
+// nextToken is larger than any that a host has seen.
+func nextToken(seen []phases.Seen) uint64 {
+	token := uint64(0)
+	for _, s := range seen {
+		token = max(token, s.State.Intent.Token)
+	}
+	return token + 1
 }
 
 // notTried is the error of a host that is left as it is because another one was just lost to the same.

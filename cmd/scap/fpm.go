@@ -103,10 +103,7 @@ func (a *app) changeHands(ctx context.Context, hand release.Hand, again bool, na
 		return err
 	}
 	seen := phases.Survey(ctx, d.fleet.all(), surveyLimit)
-	token := uint64(0)
-	for _, s := range seen {
-		token = max(token, s.State.Intent.Token)
-	}
+	token := nextToken(seen)
 	var errs []error
 	lost := "" // what one host did not survive is likely wrong on all
 	for _, s := range seen {
@@ -117,7 +114,7 @@ func (a *app) changeHands(ctx context.Context, hand release.Hand, again bool, na
 			errs = append(errs, notTried(s.Name(), lost))
 			continue
 		}
-		err := d.changeHand(ctx, s, hand, again, token+1)
+		err := d.changeHand(ctx, s, hand, again, token)
 		if errors.Is(err, targets.ErrOut) {
 			lost = s.Name()
 		}
