@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"scap/targets/fpm/trust"
 )
 
 // DefaultFile is where a keeper's configuration is when nobody says otherwise.
@@ -49,7 +51,7 @@ func load(path string) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
-	if err := walk(path); errors.Is(err, fs.ErrNotExist) {
+	if err := trust.Check(path); errors.Is(err, fs.ErrNotExist) {
 		return Config{}, fmt.Errorf("%w: root installs there what `scap config keeper HOST` prints", err)
 	} else if err != nil {
 		return Config{}, err

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"scap/sync/release"
+	"scap/targets/fpm/trust"
 )
 
 // Enter makes this release the only one that the process sees. The process must be in a mount namespace of its own already
@@ -176,7 +177,7 @@ func fdPath(fd int) string { return fmt.Sprintf("/proc/self/fd/%d", fd) }
 // repin exchanges the pin for one through the namespace: from the other, whoever inherits it could walk to the host's
 // releases. It is inherited by what the process executes.
 func (r *Release) repin(cover int) error {
-	fd, err := openat(cover, releasesName+"/"+r.spec.Release.String(), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW)
+	fd, err := trust.Openat(cover, releasesName+"/"+r.spec.Release.String(), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW)
 	if err != nil {
 		return fmt.Errorf("pin: %w", err)
 	}
@@ -194,7 +195,7 @@ func (r *Release) repin(cover int) error {
 
 // verify follows the served path as any process here would.
 func (r *Release) verify() error {
-	fd, err := openat(unix.AT_FDCWD, r.spec.Served, unix.O_PATH|unix.O_DIRECTORY)
+	fd, err := trust.Openat(unix.AT_FDCWD, r.spec.Served, unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
 		return fmt.Errorf("follow %s: %w: it must lead to %s/%s", r.spec.Served, err, r.spec.Root, currentName)
 	}

@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"scap/targets/fpm/trust"
 )
 
 // Inside returns the inode of a process's mount namespace: two processes with the same one see the same mounts. The error
@@ -40,7 +42,7 @@ func (r *Release) SeenBy(pid int) error {
 }
 
 func (r *Release) seenBy(pid int) error {
-	top, err := openat(unix.AT_FDCWD, fmt.Sprintf("/proc/%d/root", pid), unix.O_PATH|unix.O_DIRECTORY)
+	top, err := trust.Openat(unix.AT_FDCWD, fmt.Sprintf("/proc/%d/root", pid), unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
 		return err
 	}

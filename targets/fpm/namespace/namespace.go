@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"scap/sync/release"
+	"scap/targets/fpm/trust"
 )
 
 // Names under a store's root.
@@ -96,7 +97,7 @@ func (s Spec) check() error {
 
 // current reads which release the root's link names.
 func (r *root) current() (release.ID, error) {
-	target, err := readlinkat(r.fd, currentName)
+	target, err := trust.Readlinkat(r.fd, currentName)
 	if err != nil {
 		return release.ID{}, fmt.Errorf("which release is current in %s: %w", r.name, err)
 	}
