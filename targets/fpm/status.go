@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -38,6 +39,10 @@ func (w statusWorker) idle() bool { return w.State == "Idle" }
 
 const maxWorkers = 16 << 10
 
+// statusTries: php-fpm answers 500 when a worker has its scoreboard locked at that moment, about once in 600 questions to a
+// host that is saturated.
+const statusTries = 3
+
 // ownQuery marks the agent's own status requests among the URIs that the page lists.
 const ownQuery = "scap="
 
@@ -49,11 +54,18 @@ func (r *Runtime) statusOf(ctx context.Context, i Instance) (status, error) {
 		listen = i.StatusListen
 	}
 	query := "json&full&" + own
-	a, err := r.call(ctx, listen, map[string]string{
-		"SCRIPT_NAME": i.StatusPath, "SCRIPT_FILENAME": i.StatusPath, "REQUEST_URI": i.StatusPath + "?" + query, "QUERY_STRING": query,
-	})
-	if err != nil {
-		return status{}, err
+	var a fcgi.Answer
+	for range statusTries {
+		var err error
+		a, err = r.call(ctx, listen, map[string]string{
+			"SCRIPT_NAME": i.StatusPath, "SCRIPT_FILENAME": i.StatusPath, "REQUEST_URI": i.StatusPath + "?" + query, "QUERY_STRING": query,
+		})
+		if err != nil {
+			return status{}, err
+		}
+		if a.Status != http.StatusInternalServerError {
+			break
+		}
 	}
 	s, err := parseStatus(a)
 	s.own = own
