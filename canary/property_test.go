@@ -154,8 +154,10 @@ func TestAnyCounts(t *testing.T) {
 		}
 		return c
 	}), 0, 5)
+	broken := func(s string) bool { return strings.Contains(s, "NaN") || strings.Contains(s, "Inf") || strings.Contains(s, "%!") }
 	rapid.Check(t, func(t *rapid.T) {
 		b := &Book{}
+		said := false // by an error's text
 		for i := range rapid.IntRange(0, 20).Draw(t, "ticks") {
 			switch rapid.IntRange(0, 6).Draw(t, "what") {
 			case 0:
@@ -165,7 +167,9 @@ func TestAnyCounts(t *testing.T) {
 			case 2:
 				b.Drop(rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "drop"))
 			case 3:
-				b.Prints(Arm(rapid.IntRange(0, 1).Draw(t, "arm")), "a", []Print{{Text: rapid.String().Draw(t, "text"), Count: wild.Draw(t, "k")}})
+				arm, text := Arm(rapid.IntRange(0, 1).Draw(t, "arm")), rapid.String().Draw(t, "text")
+				said = said || broken(text)
+				b.Prints(arm, "a", []Print{{Text: text, Count: wild.Draw(t, "k")}})
 			default:
 				b.Add(Rule{}, Counts{At: epoch.Add(time.Duration(i) * 5 * time.Second), Canary: cells.Draw(t, "canary"), Control: cells.Draw(t, "control")})
 			}
@@ -177,8 +181,8 @@ func TestAnyCounts(t *testing.T) {
 			if len(raw) > 100_000 || r.Verdict == Pass {
 				t.Fatalf("%d bytes, %s", len(raw), r.Verdict)
 			}
-			if s := r.Reason; strings.Contains(s, "NaN") || strings.Contains(s, "Inf") || strings.Contains(s, "%!") {
-				t.Fatal(s)
+			if broken(r.Reason) && !said {
+				t.Fatal(r.Reason)
 			}
 		}
 	})
