@@ -154,7 +154,9 @@ func TestAnyCounts(t *testing.T) {
 		}
 		return c
 	}), 0, 5)
-	broken := func(s string) bool { return strings.Contains(s, "NaN") || strings.Contains(s, "Inf") || strings.Contains(s, "%!") }
+	broken := func(s string) bool {
+		return strings.Contains(s, "NaN") || strings.Contains(s, "Inf") || strings.Contains(s, "%!")
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		b := &Book{}
 		said := false // by an error's text
