@@ -24,6 +24,7 @@ test: deps build lint ## everything, the real parts included
 accept: deps build ## the whole acceptance table: the real fleet, kills at every record, a gigabyte of log
 	SCAP_ACCEPT=1 $(GO) test -count=1 -v -timeout 60m -run 'Accept|CtrlC|Outlives|AtMostIsLost' ./cmd/scap
 	SCAP_ACCEPT=1 $(MEMORY) $(GO) test -count=1 -v -timeout 10m -run 'Memory' ./canary/logs
+	SCAP_ACCEPT=1 $(MEMORY) $(GO) test -race -count=1 -v -timeout 20m -run '^TestKilledAt' ./phases ./fixtures/fleet ./targets/fpm/keeper
 	SCAP_ACCEPT=1 $(MEMORY) $(GO) test -count=1 -v -timeout 120m -run 'TestMediaWiki|TestAccept|TestHandover$$|TestFaults' ./fixtures/real
 
 PHP_ROOTS ?= /var/cache/scap-php
