@@ -25,7 +25,7 @@ accept: deps build ## the whole acceptance table: the real fleet, kills at every
 	SCAP_ACCEPT=1 $(GO) test -count=1 -v -timeout 60m -run 'Accept|CtrlC|Outlives|AtMostIsLost' ./cmd/scap
 	SCAP_ACCEPT=1 $(MEMORY) $(GO) test -count=1 -v -timeout 10m -run 'Memory' ./canary/logs
 	SCAP_ACCEPT=1 $(MEMORY) $(GO) test -race -count=1 -v -timeout 20m -run '^TestKilledAt' ./phases ./fixtures/fleet ./targets/fpm/keeper
-	SCAP_ACCEPT=1 $(MEMORY) $(GO) test -count=1 -v -timeout 120m -run 'TestMediaWiki|TestAccept|TestHandover$$|TestFaults' ./fixtures/real
+	SCAP_ACCEPT=1 $(MEMORY) $(GO) test -count=1 -v -timeout 120m -run 'TestMediaWiki|TestAccept|TestHandover$$|TestFaults|KeepsItsPromisesByHandover' ./fixtures/real
 
 PHP_ROOTS ?= /var/cache/scap-php
 accept-php: ## the same on PHP 7.4 and 8.4, as the systems Debian 11 and 13 below PHP_ROOTS: fetched once, 800 MB; root only
