@@ -9,7 +9,7 @@ import (
 func newConfigCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
-		Short: "check or show the configuration, or print what root installs on targets",
+		Short: "check or show it, or print what root installs on targets",
 		Long:  "Reads the configuration and changes nothing. scap.yaml in the source tree is a complete, commented example.",
 		Args:  verbOnly,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },

@@ -19,7 +19,7 @@ import (
 func newFPMCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "fpm",
-		Short: "strategy handover: take hosts over from their distribution's php-fpm, or give them back",
+		Short: "handovers: take hosts over from their distribution, or back",
 		Long: `With strategy handover each release has a php-fpm of its own, on its own socket, in a mount namespace in which the served
 path leads to that release and to no other. The next one is started, warmed and proven where no user is; then its socket is
 renamed to where the web server connects. Nothing waits, no host leaves its pool, and the previous php-fpm stays warm for
