@@ -68,6 +68,11 @@ func scenarios() []scenario {
 			r.t.Errorf("nothing is published: %+v", p)
 		}
 	}
+	both := func(r *rig, p keeper.PoolState) { // the way back, or forward, is warm whenever the keeper dies
+		if one(r, p); len(p.Generations) != 2 {
+			r.t.Errorf("one that is not published is not kept: %+v", p)
+		}
+	}
 	other := func(r *rig) (keeper.Generation, keeper.Generation) {
 		at := r.alone()
 		return at, r.start(map[bool]keeper.Generation{true: {Release: r.b}, false: {Release: r.a}}[at.Release == r.a].Release)
@@ -83,7 +88,7 @@ func scenarios() []scenario {
 			r.alone()
 			return keeper.Request{Op: keeper.OpStart, Pool: "www", Release: r.b, Until: soon()}
 		}, true, cheap, one},
-		{"publish, keep", []string{""}, publish(soon), true, cheap, one},
+		{"publish, keep", []string{"publish: /", ""}, publish(soon), true, cheap, both},
 		{"publish, end", []string{"publish: ", "end: nothing waits"}, publish(func() time.Time { return time.Time{} }), true, cheap, one},
 		{"try", []string{"try: "}, func(r *rig) keeper.Request {
 			_, next := other(r)
