@@ -238,6 +238,10 @@ func (a Answer) Diff() string {
 			need = "needed"
 		}
 		fmt.Fprintf(&b, "%s:%d (%s): %s\n", l.File, l.Number, need, l.Why)
+		if l.Want == l.Have { // it begins a block in which something is to change
+			fmt.Fprintf(&b, "     %s\n", l.Have)
+			continue
+		}
 		if l.Have != "" {
 			fmt.Fprintf(&b, "-    %s\n", l.Have)
 		}
